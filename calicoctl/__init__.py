@@ -1,0 +1,1 @@
+"""The command line: one file a command, rendering pure, output as upstream's byte for byte."""

@@ -1,0 +1,58 @@
+# Sourced by ./demo and ./test: makes the virtual environment and installs missing programs. Says what it does.
+#
+#   prepare_python EXTRAS      .venv in the project's root with the project and e.g. "[test]"
+#   prepare_programs P=PKG...  for each program P that is not on PATH, Debian's package PKG (root and apt-get permitting)
+
+say() { printf '%s\n' "$*" >&2; }
+
+find_python() {
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+install_packages() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    say "installing Debian packages: $*"
+    export DEBIAN_FRONTEND=noninteractive
+    # Services of what we install stay off: the tests start their own, in namespaces.
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+        chmod +x /usr/sbin/policy-rc.d
+        local ours=1
+    fi
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+    local status=$?
+    [ -z "${ours:-}" ] || rm -f /usr/sbin/policy-rc.d
+    return $status
+}
+
+prepare_programs() {
+    local pair missing=()
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}" || say "could not install: ${missing[*]}"
+}
+
+prepare_python() {
+    local extras="$1" python stamp
+    find_python >/dev/null || install_packages python3 python3-venv ||
+        { say "Python 3.11 or later is needed; install it and run this again."; return 1; }
+    python=$(find_python) || { say "Python 3.11 or later is needed; install it and run this again."; return 1; }
+    stamp="$extras $("$python" --version) $(pwd) $(cksum < pyproject.toml)"
+    [ "$(cat .venv/ready 2>/dev/null)" != "$stamp" ] || return 0
+    say "making the virtual environment .venv (a minute at the first time)"
+    if ! "$python" -m venv .venv >/dev/null 2>&1; then
+        install_packages python3-venv && "$python" -m venv .venv ||
+            { say "python3 -m venv does not work; install the package python3-venv and run this again."; return 1; }
+    fi
+    .venv/bin/pip install --quiet --disable-pip-version-check -e ".$extras" || return 1
+    printf '%s' "$stamp" > .venv/ready
+}
