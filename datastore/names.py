@@ -5,6 +5,7 @@ Source: Calico libcalico-go/lib/names and lib/backend/model; the golden vectors 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from ipaddress import IPv4Network, IPv6Network
 
@@ -25,6 +26,16 @@ def of_affinity(node: str, cidr: Network) -> str:
         return f"{node}-{block}"
     digest = hashlib.sha256(f"{node}+{block}".encode()).hexdigest()[:11]
     return f"{node[: _LONGEST_NAME - 1 - len(block) - 13]}-{block}-{digest}"
+
+
+def affinity_labels(node: str, cidr: Network) -> dict[str, str]:
+    """The labels by which upstream finds a node's affinities; one without them is invisible to it."""
+    digest = base64.b32encode(hashlib.sha3_256(node.encode()).digest()).decode().rstrip("=")
+    return {
+        "projectcalico.org/affinity-type": "host",
+        "projectcalico.org/hostname-hash": digest,
+        "projectcalico.org/ip-version": str(cidr.version),
+    }
 
 
 def of_handle(handle_id: str) -> str:

@@ -48,3 +48,11 @@ def test_a_long_node_name_is_cut_and_hashed_so_that_the_affinity_fits() -> None:
 
 def test_dashes_inside_the_parts_of_an_endpoints_name_are_doubled() -> None:
     assert names.of_endpoint("node-1", "k8s", "web-0", "eth0") == "node--1-k8s-web--0-eth0"
+
+
+def test_an_affinity_is_labelled_with_a_hash_of_its_node() -> None:
+    assert names.affinity_labels("node-1", ip_network("10.0.0.0/26")) == {
+        "projectcalico.org/affinity-type": "host",
+        "projectcalico.org/hostname-hash": "A3XPYDATRKB7Q4SM2O5FN4RXIHBFIL2PITFX26BAIP5XAB2X74CA",
+        "projectcalico.org/ip-version": "4",
+    }
