@@ -1,0 +1,86 @@
+"""What each CNI command does: a table from command to steps, with the spool around them.
+
+A DEL always succeeds towards the runtime: what cannot be done now is spooled and done before the next ADD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from datastore.store import StoreError
+from felix.cni import result
+from felix.cni.request import VERSIONS, CniError, Code, Command, NetConf, Request, read
+from felix.cni.result import Interface
+from felix.cni.spool import Spool
+from ipam.records import Contention
+
+
+class Pods(Protocol):
+    async def add(self, request: Request, netns: int) -> Interface: ...
+
+    async def delete(self, request: Request) -> None: ...
+
+    async def check(self, request: Request, netns: int) -> None: ...
+
+    async def collect(self, conf: NetConf) -> None: ...
+
+
+class Commands:
+    """``not_ready`` says why no pod can be connected now, or ""."""
+
+    def __init__(self, pods: Pods, spool: Spool, not_ready: Callable[[], str]) -> None:
+        self._pods, self._spool, self._not_ready = pods, spool, not_ready
+        self._steps: Mapping[Command, Callable[[Request, int], Awaitable[bytes]]] = {
+            Command.ADD: self._add,
+            Command.CHECK: self._check,
+            Command.STATUS: self._status,
+            Command.GC: self._collect,
+            Command.VERSION: self._version,
+        }
+
+    async def handle(self, variables: Mapping[str, str], stdin: bytes, netns: int) -> bytes:
+        """Standard output. Raises CniError."""
+        request = read(variables, stdin)
+        if request.command is Command.DEL:
+            return await self._delete(request, variables, stdin)
+        return await self._steps[request.command](request, netns)
+
+    async def drain(self) -> int:
+        """Do the DELs that were spooled; returns how many. Raises StoreError, Contention while they cannot be done."""
+        return await self._spool.drain(self._pods.delete)
+
+    async def _add(self, request: Request, netns: int) -> bytes:
+        if netns < 0:
+            raise CniError(Code.UNKNOWN_CONTAINER, f"the network namespace {request.netns} does not exist")
+        try:
+            await self.drain()
+        except (StoreError, Contention) as error:
+            raise CniError(Code.TRY_AGAIN_LATER, f"earlier deletions wait for the datastore: {error}") from None
+        return result.of(await self._pods.add(request, netns), request.conf.version)
+
+    async def _delete(self, request: Request, variables: Mapping[str, str], stdin: bytes) -> bytes:
+        try:
+            await self._pods.delete(request)
+        except (StoreError, Contention):
+            self._spool.add(dict(variables), stdin)
+        return b""
+
+    async def _check(self, request: Request, netns: int) -> bytes:
+        if netns < 0:
+            raise CniError(Code.UNKNOWN_CONTAINER, f"the network namespace {request.netns} does not exist")
+        await self._pods.check(request, netns)
+        return b"OK\n"
+
+    async def _status(self, request: Request, netns: int) -> bytes:
+        if why := self._not_ready():
+            raise CniError(Code.NOT_AVAILABLE, why)
+        return b""
+
+    async def _collect(self, request: Request, netns: int) -> bytes:
+        await self._pods.collect(request.conf)
+        return b""
+
+    async def _version(self, request: Request, netns: int) -> bytes:
+        supported = ",".join(f'"{version}"' for version in VERSIONS)
+        return f'{{"cniVersion":"{VERSIONS[-1]}","supportedVersions":[{supported}]}}'.encode()

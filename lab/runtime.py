@@ -1,0 +1,155 @@
+"""A container runtime, as far as CNI sees one: it makes namespaces and runs the configured chain of plugins.
+
+Source: the CNI specification 1.1.0, "Network configuration lists" and "Derived requests".
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import namespaces
+from lab.node import LabError, environment_of
+from lab.state import LabState, NodeState, folder
+
+CONFLIST = Path("/etc/cni/net.d/10-calico.conflist")
+PLUGIN_PATH = "/opt/cni/bin:/usr/lib/cni"
+
+
+class PluginError(LabError):
+    """A plugin refused; ``output`` is what it printed, for the user as it is."""
+
+    def __init__(self, plugin: str, output: str) -> None:
+        super().__init__(f"{plugin}: {output}")
+        self.output = output
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the lab. ``is_plain``: a container that no Kubernetes knows; then its device is named after its id."""
+
+    name: str
+    namespace: str
+    container: str
+    is_plain: bool = False
+
+    @property
+    def netns(self) -> str:
+        """The name of its network namespace below /run/netns of the node."""
+        return f"cni-{self.container[:24]}"
+
+    def matches(self, wanted: str) -> bool:
+        return wanted in (self.name, f"{self.namespace}/{self.name}")
+
+
+def add_pod(lab: LabState, node: NodeState, name: str, namespace: str, *, container: str = "") -> str:
+    """Make a pod and connect it; returns the CNI result. With ``container``, a plain container of that id.
+
+    Raises LabError (PluginError when a plugin refused); then the pod is gone again.
+    """
+    if any(pod.name == name and pod.namespace == namespace for pod in pods(lab, node)):
+        raise LabError(f"{node.name} has a pod {namespace}/{name} already")
+    pod = Pod(name, namespace, container or secrets.token_hex(32), is_plain=bool(container))
+    _run(lab, node, ["ip", "netns", "add", pod.netns])
+    try:
+        result = run_chain(lab, node, pod, "ADD")
+    except PluginError:
+        _run(lab, node, ["ip", "netns", "del", pod.netns])
+        raise
+    _save(lab, node, [*pods(lab, node), pod])
+    return result
+
+
+def delete_pod(lab: LabState, node: NodeState, wanted: str) -> None:
+    pod = find(lab, node, wanted)
+    run_chain(lab, node, pod, "DEL")
+    _run(lab, node, ["ip", "netns", "del", pod.netns])
+    _save(lab, node, [each for each in pods(lab, node) if each != pod])
+
+
+def find(lab: LabState, node: NodeState, wanted: str) -> Pod:
+    """By name, or by namespace/name. Raises LabError."""
+    found = [pod for pod in pods(lab, node) if pod.matches(wanted)]
+    if len(found) != 1:
+        known = ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods(lab, node)) or "none"
+        raise LabError(f"{node.name} has {len(found) or 'no'} pods {wanted!r}; it has {known}")
+    return found[0]
+
+
+def pods(lab: LabState, node: NodeState) -> list[Pod]:
+    path = _list_path(lab, node)
+    return [Pod(**each) for each in json.loads(path.read_text())] if path.exists() else []
+
+
+def run_chain(lab: LabState, node: NodeState, pod: Pod, command: str) -> str:
+    """Run every plugin of the node's configuration; ADD in order, DEL in reverse. Raises PluginError."""
+    conflist = json.loads(_read(lab, node, CONFLIST))
+    plugins = conflist["plugins"] if command != "DEL" else list(reversed(conflist["plugins"]))
+    result: Any = None
+    for plugin in plugins:
+        conf = {**plugin, "name": conflist["name"], "cniVersion": conflist["cniVersion"]}
+        if "portMappings" in plugin.get("capabilities", {}):
+            conf["runtimeConfig"] = {"portMappings": []}
+        if result is not None:
+            conf["prevResult"] = result
+        printed = run_plugin(lab, node, pod, command, conf)
+        result = json.loads(printed) if command == "ADD" else None
+    return json.dumps(result, indent=4) if result is not None else ""
+
+
+def run_plugin(lab: LabState, node: NodeState, pod: Pod, command: str, conf: Mapping[str, Any]) -> str:
+    """Raises PluginError."""
+    environment = environment_of(node.name, lab.environment) | {
+        "CNI_COMMAND": command,
+        "CNI_CONTAINERID": pod.container,
+        "CNI_NETNS": f"/run/netns/{pod.netns}",
+        "CNI_IFNAME": "eth0",
+        "CNI_PATH": PLUGIN_PATH,
+        "CNI_ARGS": "" if pod.is_plain else _arguments(pod),
+        "PATH": PLUGIN_PATH,
+    }
+    status, output = namespaces.run_inside(
+        node.holder, [conf["type"]], environment=environment, stdin=json.dumps(conf).encode()
+    )
+    if status:
+        raise PluginError(conf["type"], output.decode(errors="replace"))
+    return output.decode()
+
+
+def _arguments(pod: Pod) -> str:
+    return (
+        f"IgnoreUnknown=1;K8S_POD_NAMESPACE={pod.namespace};K8S_POD_NAME={pod.name};"
+        f"K8S_POD_INFRA_CONTAINER_ID={pod.container}"
+    )
+
+
+def default_conflist(mtu: int = 0) -> dict[str, Any]:
+    calico = {"type": "calico", "log_level": "info", "mtu": mtu, "ipam": {"type": "calico-ipam"}}
+    return {"name": "k8s-pod-network", "cniVersion": "1.0.0", "plugins": [calico | {"policy": {"type": "k8s"}}]}
+
+
+def _read(lab: LabState, node: NodeState, path: Path) -> bytes:
+    status, output = namespaces.run_inside(
+        node.holder, ["cat", str(path)], environment=environment_of(node.name, lab.environment)
+    )
+    if status:
+        raise LabError(f"{node.name} has no {path}")
+    return output
+
+
+def _run(lab: LabState, node: NodeState, argv: list[str]) -> None:
+    status, output = namespaces.run_inside(node.holder, argv, environment=environment_of(node.name, lab.environment))
+    if status:
+        raise LabError(f"{' '.join(argv)} on {node.name}: {output.decode(errors='replace')}")
+
+
+def _list_path(lab: LabState, node: NodeState) -> Path:
+    return folder(lab.name) / "nodes" / node.name / "pods.json"
+
+
+def _save(lab: LabState, node: NodeState, wanted: list[Pod]) -> None:
+    _list_path(lab, node).write_text(json.dumps([asdict(pod) for pod in wanted]))
