@@ -1,0 +1,47 @@
+"""``/liveness`` and ``/readiness`` over HTTP, as upstream's probes ask for them: 200 or 503, with the table as text."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from felix.health import Health
+
+LONGEST_REQUEST_BYTES = 4096
+PATIENCE_S = 5.0
+
+
+async def serve(health: Health, host: str, port: int) -> None:
+    """Until cancelled. Raises OSError when the address cannot be had."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                request = await reader.readuntil(b"\r\n")
+                writer.write(_response(health, request))
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # who asks so slowly, or leaves, is not answered
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(answer, host, port, limit=LONGEST_REQUEST_BYTES)
+    async with server:
+        await server.serve_forever()
+
+
+def _response(health: Health, request: bytes) -> bytes:
+    words = request.decode(errors="replace").split()
+    path = words[1].partition("?")[0] if len(words) > 1 else ""
+    match path:
+        case "/liveness":
+            return _text(HTTPStatus.OK, health.table())
+        case "/readiness":
+            return _text(HTTPStatus.OK if health.is_ready else HTTPStatus.SERVICE_UNAVAILABLE, health.table())
+        case _:
+            return _text(HTTPStatus.NOT_FOUND, "404 page not found\n")
+
+
+def _text(status: HTTPStatus, body: str) -> bytes:
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    return f"{head}Content-Length: {len(body.encode())}\r\nConnection: close\r\n\r\n{body}".encode()

@@ -1,0 +1,81 @@
+"""``calico-node -felix-ready`` and its like: asked by the kubelet, answered by the daemons, exit status 0 or 1.
+
+felix answers over HTTP, the speaker over bird.ctl in BIRD's own words. Wording: Calico node/pkg/health.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable
+
+PATIENCE_S = 5.0
+BIRD_SOCKET = "/var/run/calico/bird.ctl"
+
+
+def felix(quality: str) -> str:
+    """Why felix is not ``liveness`` or ``readiness``; "" when it is."""
+    host = os.environ.get("FELIX_HEALTHHOST", "localhost")
+    port = int(os.environ.get("FELIX_HEALTHPORT", "9099"))
+    adjective = {"liveness": "live", "readiness": "ready"}[quality]
+    try:
+        status = _http_status(host, port, f"/{quality}")
+    except OSError as error:
+        return f'Felix is not {adjective}: Get "http://{host}:{port}/{quality}": {error}'
+    return "" if 200 <= status < 300 else f"felix is not {adjective}: {quality} probe reporting {status}"
+
+
+def _http_status(host: str, port: int, path: str) -> int:
+    with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head = connection.makefile("rb").readline()
+    return int(head.split()[1]) if head.startswith(b"HTTP/") else 0
+
+
+def bird_live() -> str:
+    """Why the speaker is not live; "" when it answers."""
+    try:
+        said = _ask_bird("show status")
+    except OSError as error:
+        return f"bird is not live: unable to connect to BIRDv4 socket: {error}"
+    return "" if "BIRD" in said else f"bird is not live: it answered {said[:80]!r}"
+
+
+def bird_ready() -> str:
+    """Why the speaker is not ready: no neighbour is established although some are configured."""
+    try:
+        said = _ask_bird("show protocols")
+    except OSError as error:
+        return f"BIRD is not ready: Failed to stat() nodename file or connect: {error}"
+    rows = (
+        [words for words in (line.split() for line in said.splitlines()) if re.match(r"(Mesh|Node|Global)_", words[0])]
+        if said
+        else []
+    )
+    down = [words[0].partition("_")[2].replace("_", ".") for words in rows if words[5:6] != ["Established"]]
+    return "" if len(down) < len(rows) or not rows else f"BIRD is not ready: BGP not established with {','.join(down)}"
+
+
+def _ask_bird(command: str) -> str:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(BIRD_SOCKET)
+        stream = connection.makefile("rwb")
+        greeting = stream.readline()
+        if not greeting.startswith(b"0001"):
+            raise OSError(f"BIRD's greeting was {greeting!r}")
+        stream.write(command.encode() + b"\n")
+        stream.flush()
+        return _reply(stream.readline)
+
+
+def _reply(readline: Callable[[], bytes]) -> str:
+    """The lines up to the one whose code ends the reply, codes cut off."""
+    lines = []
+    while line := readline().decode(errors="replace"):
+        code, rest = line[:5], line[5:]
+        lines.append(line[1:].rstrip() if line.startswith(" ") else rest.rstrip())
+        if re.match(r"\d{4} ", code):
+            break
+    return "\n".join(line for line in lines if line.strip())
