@@ -4,16 +4,17 @@ Rules that the contract suite holds every driver to (tests/contract):
 
 - Revisions are opaque. There is one order per kind and none across kinds.
 - ``create`` fails with Exists, ``update`` and ``delete`` with Missing, or with Conflict when the revision (or the uid,
-  where given) is no longer the stored one. Nothing is ever half-written.
+  where given) is no longer the stored one. An update without a revision is a Conflict. Nothing is ever half-written.
 - The store gives ``revision`` always, ``uid`` and ``created`` on create; an update keeps the last two.
 - A watch delivers every later change of its kind exactly once and in order, or raises. With a node filter, an object
   that moves to another node is Gone. It never ends silently, and never reports a deletion that did not happen.
+  As soon as it stands it says so: with a change, or with a Mark where there is none yet.
 - ``write_many`` gives one result per write and is not atomic: a crash may leave any prefix of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -187,8 +188,14 @@ class Store(Protocol):
         """Each write's result in its place. Raises Unavailable only when nothing was tried."""
         ...
 
-    def watch(self, kind: str, *, since: str, node: str = "") -> AsyncIterator[Change]:
-        """Every change after revision ``since``. Raises Compacted (list again) and Unavailable (try again)."""
+    def watch(self, kind: str, *, since: str, node: str = "") -> AsyncGenerator[Change, None]:
+        """Every change after revision ``since``, which a listing or an earlier change of this kind gave.
+
+        Who stops listening closes it (``contextlib.aclosing``). Raises Compacted (list again), and Unavailable (try
+        again from the last revision seen).
+        """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of connections and files. Watches that still stand raise Unavailable."""
+        ...
