@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 PATIENCE_S = 5.0
 BIRD_SOCKET = "/var/run/calico/bird.ctl"
+_NEIGHBOUR = re.compile(r"(Mesh|Node|Global)_")
 
 
 def felix(quality: str) -> str:
@@ -48,13 +49,9 @@ def bird_ready() -> str:
         said = _ask_bird("show protocols")
     except OSError as error:
         return f"BIRD is not ready: Failed to stat() nodename file or connect: {error}"
-    rows = (
-        [words for words in (line.split() for line in said.splitlines()) if re.match(r"(Mesh|Node|Global)_", words[0])]
-        if said
-        else []
-    )
+    rows = [words for words in map(str.split, said.splitlines()) if words and _NEIGHBOUR.match(words[0])]
     down = [words[0].partition("_")[2].replace("_", ".") for words in rows if words[5:6] != ["Established"]]
-    return "" if len(down) < len(rows) or not rows else f"BIRD is not ready: BGP not established with {','.join(down)}"
+    return f"BIRD is not ready: BGP not established with {','.join(down)}" if rows and len(down) == len(rows) else ""
 
 
 def _ask_bird(command: str) -> str:

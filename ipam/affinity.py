@@ -47,16 +47,13 @@ async def claim(records: Records, node: str, cidr: Network, *, wall_ns: WallNs) 
         try:
             affinity = await _pending_or_confirmed(records, node, cidr)
             return await own(records, affinity, wall_ns=wall_ns)
-        except (Conflict, Missing):
+        except (Conflict, Missing, Exists):
             continue
     raise Contention
 
 
 async def _pending_or_confirmed(records: Records, node: str, cidr: Network) -> BlockAffinity:
-    try:
-        return await records.create_affinity(node, cidr, AffinityState.PENDING)
-    except Exists:
-        affinity = await records.affinity(node, cidr)
+    affinity = await records.affinity(node, cidr)
     if affinity is None:
         return await records.create_affinity(node, cidr, AffinityState.PENDING)
     if affinity.is_confirmed:

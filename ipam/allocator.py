@@ -71,10 +71,6 @@ class _Queue:
         self.waiting.remove(request)
         self.done.append((request, outcome))
 
-    def settle_all(self, outcome: Outcome) -> None:
-        for request in list(self.waiting):
-            self.settle(request, outcome)
-
 
 class Allocator:
     """The addresses of one node. ``facts`` says what is decided on; ``wall_ns`` is the wall clock in nanoseconds."""
@@ -116,7 +112,7 @@ class Allocator:
         await handles.count_up(self._records, cidr, holder.handle)
         try:
             done = await self._writer.change(cidr, lambda found: (blocks.take(found, address, holder), True))
-        except (AlreadyTaken, Contention, StoreError):
+        except (AlreadyTaken, Contention):
             await self._uncount(cidr, [holder])
             raise
         if done is None:
@@ -130,13 +126,18 @@ class Allocator:
         try:
             pools = choose.pools_for(like.wish, facts.pools, node=self._node, node_labels=facts.node_labels)
         except NoPool as why:
-            return queue.settle_all(why)
+            return await self._refuse(queue, why)
         limit = choose.block_limit(facts.config.max_blocks_per_host, like.max_blocks)
         async for cidr, is_own in self._blocks_to_try(queue, pools, facts, limit):
             await self._take(queue, cidr, facts, is_own=is_own)
             if not queue.waiting:
                 return None
-        return queue.settle_all(NoAddress(like.wish.version, queue.reasons))
+        return await self._refuse(queue, NoAddress(like.wish.version, queue.reasons))
+
+    async def _refuse(self, queue: _Queue, why: NoAddress | NoPool) -> None:
+        """Nobody gets a new address; who was given one earlier, and was not told, still has it."""
+        for request in list(queue.waiting):
+            queue.settle(request, await self._held(request) or why)
 
     async def _blocks_to_try(
         self, queue: _Queue, pools: Sequence[IPPool], facts: Facts, limit: int
@@ -159,26 +160,28 @@ class Allocator:
         if facts.config.strict_affinity:
             queue.reasons.append("No more free affine blocks and strict affinity enabled")
             return
-        for lender in choose.lenders(pools, await self._records.blocks(), node=self._node, reserved=facts.reserved):
+        for lender in choose.lenders(pools, await self._existing(facts), node=self._node, reserved=facts.reserved):
             yield lender.cidr, False
         queue.reasons.append(f"No IPs available in pools: [{' '.join(str(pool.cidr) for pool in pools)}]")
 
     async def _take(self, queue: _Queue, cidr: Network, facts: Facts, *, is_own: bool) -> None:
         """Serve as many of those waiting as the block has room for."""
         block = await self._writer.look(cidr)
-        room = blocks.count_free(block, facts.reserved) if block is not None else 0
+        room = self._room(block, facts) if block is not None else 0
         takers = await self._counted(queue, cidr, queue.waiting[:room])
         given: dict[int, Address] = {}
 
         def step(found: IPAMBlock) -> tuple[IPAMBlock, dict[int, Address]]:
             if is_own and found.node != self._node:
                 return found, {}
-            return _given(found, takers, facts)
+            return _given(self._rested(found, facts), takers, facts) if takers else (found, {})
 
         try:
             given = await self._writer.change(cidr, step) or {} if takers else {}
-        finally:
-            await self._uncount(cidr, [taker.holder for taker in takers if id(taker) not in given])
+        except Contention:
+            await self._uncount(cidr, [taker.holder for taker in takers])
+            raise
+        await self._uncount(cidr, [taker.holder for taker in takers if id(taker) not in given])
         for taker in takers:
             if id(taker) in given:
                 queue.settle(taker, Assigned(given[id(taker)], cidr))
@@ -206,7 +209,9 @@ class Allocator:
         return None
 
     async def _uncount(self, cidr: Network, holders: Sequence[Holder]) -> None:
-        """Best effort: a handle that counts too much is found by its next release, or by garbage collection."""
+        """For addresses that were certainly not given. When the store did not answer they may have been, so the handle
+        goes on counting them: its next release, or garbage collection, looks.
+        """
         if holders:
             with suppress(StoreError, Contention):
                 await handles.count_down(self._records, cidr, {holder.handle: 1 for holder in holders})
@@ -230,18 +235,27 @@ class Allocator:
     async def _has_room(self, cidr: Network, facts: Facts) -> bool:
         """A block that is full in memory may have got room since: ask the store. One that is gone is made again."""
         guess = await self._writer.look(cidr)
-        if guess is not None and blocks.count_free(guess, facts.reserved):
+        if guess is not None and self._room(guess, facts):
             return True
         block = await self._writer.read(cidr)
         if block is None or block.node != self._node:
             block = await self._claim(cidr)
-        return block is not None and blocks.count_free(block, facts.reserved) > 0
+        return block is not None and self._room(block, facts) > 0
+
+    def _room(self, block: IPAMBlock, facts: Facts) -> int:
+        return blocks.count_free(self._rested(block, facts), facts.reserved)
+
+    def _rested(self, block: IPAMBlock, facts: Facts) -> IPAMBlock:
+        return blocks.thaw(block, now=self._now(), cooldown_s=facts.config.cooldown_s)
+
+    async def _existing(self, facts: Facts) -> dict[Network, IPAMBlock]:
+        return {cidr: self._rested(block, facts) for cidr, block in (await self._records.blocks()).items()}
 
     async def _claim_one(self, pools: Sequence[IPPool], facts: Facts) -> Network | None:
         """Make a new block this node's own. None when the pools have no block left."""
         for candidate in choose.candidates(
             pools,
-            await self._records.blocks(),
+            await self._existing(facts),
             node=self._node,
             reserved=facts.reserved,
             now=self._now(),
