@@ -1,0 +1,197 @@
+"""Small network tools, to be run inside a node or a pod: ping, a web page, a capture, a flow of numbered packets."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+STRAY_PATIENCE_S = 0.5
+"""How long a receiver waits after the last packet for one that is late."""
+
+
+def ping(target: str, *, count: int = 1, size: int = 56, patience_s: float = 1.0, dont_fragment: bool = False) -> int:
+    """How many of ``count`` echo requests were answered."""
+    answered = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as icmp:
+        if dont_fragment:
+            icmp.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+        identity = os.getpid() & 0xFFFF
+        for sequence in range(count):
+            icmp.sendto(_echo_request(identity, sequence, size), (target, 0))
+            answered += _wait_for_echo(icmp, identity, sequence, patience_s)
+    return answered
+
+
+def _echo_request(identity: int, sequence: int, size: int) -> bytes:
+    body = bytes(size)
+    header = struct.pack("!BBHHH", 8, 0, 0, identity, sequence)
+    return struct.pack("!BBHHH", 8, 0, _checksum(header + body), identity, sequence) + body
+
+
+def _checksum(data: bytes) -> int:
+    padded = data + bytes(len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def _wait_for_echo(icmp: socket.socket, identity: int, sequence: int, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while (left := deadline - time.monotonic()) > 0 and select.select([icmp], [], [], left)[0]:
+        packet = icmp.recv(65535)
+        header = (packet[0] & 15) * 4
+        kind, _, _, id_, seq = struct.unpack("!BBHHH", packet[header : header + 8])
+        if (kind, id_, seq) == (0, identity, sequence):
+            return True
+    return False
+
+
+def serve_page(text: str, port: int = 80) -> None:
+    """A web server with one page, until SIGTERM."""
+    with socket.create_server(("", port)) as listener:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                body = text.encode()
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                connection.sendall(head.encode() + body)
+
+
+def fetch_page(address: str, port: int = 80, *, patience_s: float = 5.0) -> str:
+    """The page's text."""
+    with socket.create_connection((address, port), timeout=patience_s) as connection:
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+        received = b""
+        while some := connection.recv(4096):
+            received += some
+    return received.partition(b"\r\n\r\n")[2].decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An IPv4 packet as seen on a wire. ``inside``: the packet in it, for IP in IP."""
+
+    source: str
+    destination: str
+    protocol: int
+    length: int
+    source_port: int = 0
+    destination_port: int = 0
+    inside: str = ""
+
+    def __str__(self) -> str:
+        name = {1: "ICMP", 4: "IPIP", 6: "TCP", 17: "UDP"}.get(self.protocol, f"protocol {self.protocol}")
+        source = f"{self.source}.{self.source_port}" if self.source_port else self.source
+        destination = f"{self.destination}.{self.destination_port}" if self.destination_port else self.destination
+        around = f" [{self.inside}]" if self.inside else ""
+        return f"IP {source} > {destination}: {name}, length {self.length}{around}"
+
+
+def parse_ipv4(packet: bytes) -> Packet | None:
+    """None for what is not IPv4 or is cut short."""
+    if len(packet) < 20 or packet[0] >> 4 != 4:
+        return None
+    header = (packet[0] & 15) * 4
+    protocol = packet[9]
+    ports = struct.unpack("!HH", packet[header : header + 4]) if protocol in (6, 17) else (0, 0)
+    inner = parse_ipv4(packet[header:]) if protocol == 4 else None
+    return Packet(
+        source=socket.inet_ntoa(packet[12:16]),
+        destination=socket.inet_ntoa(packet[16:20]),
+        protocol=protocol,
+        length=int.from_bytes(packet[2:4], "big"),
+        source_port=ports[0],
+        destination_port=ports[1],
+        inside=str(inner) if inner else "",
+    )
+
+
+def capture(device: str, ready: Callable[[], None], *, most: int = 10_000) -> list[str]:
+    """The IPv4 packets that cross a device until SIGTERM, each as a line; ``ready`` is called once it listens."""
+    stopped = _on_sigterm()
+    lines: list[str] = []
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as wire:
+        wire.bind((device, 0x0800))
+        ready()
+        while len(lines) < most and _readable(wire, stopped):
+            packet = parse_ipv4(wire.recv(65535))
+            if packet is not None:
+                lines.append(str(packet))
+    return lines
+
+
+def _readable(source: socket.socket, stopped: int) -> bool:
+    """Wait for something to read; False once there is none and SIGTERM came."""
+    watched: list[socket.socket | int] = [source, stopped]
+    return source in select.select(watched, [], [])[0]
+
+
+def _on_sigterm() -> int:
+    """A descriptor that is readable once SIGTERM came."""
+    reader, writer = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(writer, b"x"))
+    return reader
+
+
+def echo_numbers(port: int, ready: Callable[[], None]) -> int:
+    """Send every datagram back until SIGTERM; returns how many came."""
+    stopped = _on_sigterm()
+    count = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("", port))
+        ready()
+        while _readable(udp, stopped):
+            data, sender = udp.recvfrom(2048)
+            udp.sendto(data, sender)
+            count += 1
+    return count
+
+
+def send_numbers(target: str, port: int, *, per_second: int = 1000, ready: Callable[[], None]) -> dict[str, Any]:
+    """Number datagrams at a steady rate until SIGTERM; returns how many were sent, came back, and which are missing.
+
+    A packet that comes back late is not lost: the receiver waits a moment after the last one.
+    """
+    stopped = _on_sigterm()
+    back: set[int] = set()
+    sent, started = 0, time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        udp.connect((target, port))
+        udp.setblocking(False)
+        ready()
+        while not select.select([stopped], [], [], 0)[0]:
+            due = int((time.monotonic() - started) * per_second)
+            while sent <= due:
+                _send(udp, sent)
+                sent += 1
+            _collect(udp, back, until=started + sent / per_second)
+        _collect(udp, back, until=time.monotonic() + STRAY_PATIENCE_S)
+    missing = sorted(set(range(sent)) - back)
+    return {"sent": sent, "back": len(back), "missing": missing}
+
+
+def _send(udp: socket.socket, number: int) -> None:
+    try:
+        udp.send(number.to_bytes(8, "big"))
+    except (ConnectionRefusedError, OSError):
+        return  # counted as missing, because it does not come back
+
+
+def _collect(udp: socket.socket, back: set[int], *, until: float) -> None:
+    while True:
+        left = until - time.monotonic()
+        if not select.select([udp], [], [], max(0.0, left))[0]:
+            return
+        try:
+            back.add(int.from_bytes(udp.recv(2048), "big"))
+        except OSError:
+            continue
