@@ -46,13 +46,15 @@ prepare_python() {
     find_python >/dev/null || install_packages python3 python3-venv ||
         { say "Python 3.11 or later is needed; install it and run this again."; return 1; }
     python=$(find_python) || { say "Python 3.11 or later is needed; install it and run this again."; return 1; }
-    stamp="$extras $("$python" --version) $(pwd) $(cksum < pyproject.toml)"
-    [ "$(cat .venv/ready 2>/dev/null)" != "$stamp" ] || return 0
+    stamp="$("$python" --version) $(pwd) $(cksum < pyproject.toml)"
+    case "$(cat .venv/ready 2>/dev/null)" in
+        "$stamp$extras" | "$stamp[test]") return 0 ;;
+    esac
     say "making the virtual environment .venv (a minute at the first time)"
     if ! "$python" -m venv .venv >/dev/null 2>&1; then
         install_packages python3-venv && "$python" -m venv .venv ||
             { say "python3 -m venv does not work; install the package python3-venv and run this again."; return 1; }
     fi
     .venv/bin/pip install --quiet --disable-pip-version-check -e ".$extras" || return 1
-    printf '%s' "$stamp" > .venv/ready
+    printf '%s' "$stamp$extras" > .venv/ready
 }

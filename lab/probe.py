@@ -53,10 +53,12 @@ def _wait_for_echo(icmp: socket.socket, identity: int, sequence: int, patience_s
     return False
 
 
-def serve_page(text: str, port: int = 80) -> None:
+def serve_page(text: str, ready: Callable[[], None], *, port: int = 80) -> None:
     """A web server with one page, until SIGTERM."""
+    stopped = _on_sigterm()
     with socket.create_server(("", port)) as listener:
-        while True:
+        ready()
+        while _readable(listener, stopped):
             connection, _ = listener.accept()
             with connection:
                 connection.recv(4096)
