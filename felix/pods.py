@@ -41,6 +41,8 @@ Network = IPv4Network | IPv6Network
 STORE_PATIENCE_S = 4.5
 """How long an ADD waits for the datastore before the runtime is told to try again."""
 
+_LOCKED = "Calico is currently not ready to process requests"
+
 
 class Addresses(Protocol):
     async def assign(self, request: AddressRequest) -> Assigned: ...
@@ -97,7 +99,7 @@ class Pods:
     async def add(self, request: Request, netns: int) -> Interface:
         """Connect a container; one that is connected gets the same answer again. Raises CniError."""
         async with self._one_at_a_time(request.workload), _told_as_cni_errors():
-            await self._check_ready()
+            await self._check_unlocked()
             known = await self._endpoint(request.workload)
             if known is not None and await self._is_connected(known, request.workload, netns):
                 await self._local.routed(known)
@@ -111,6 +113,8 @@ class Pods:
         """Disconnect a container; nothing to do is no error. Raises StoreError, Contention: do it again later."""
         workload = request.workload
         async with self._one_at_a_time(workload):
+            if (cluster := await self._cluster()) is not None and not cluster.is_ready:
+                raise Unavailable(_LOCKED)  # whoever locked it counts on addresses staying as they are
             known = await self._endpoint(workload)
             if known is None or known.container == workload.container:
                 await self._disconnect(workload, known)
@@ -215,15 +219,20 @@ class Pods:
             except Missing:
                 return None
 
-    async def _check_ready(self) -> None:
-        """The cluster-wide lock, and a datastore that nobody has set up, stop every ADD."""
+    async def _cluster(self) -> ClusterInformation | None:
         async with _patience():
             try:
-                cluster = decode(ClusterInformation, await self._store.get(Key("ClusterInformation", "default")))
-            except Missing as error:
-                raise CniError(Code.FAILED, f"error getting ClusterInformation: {error}") from None
+                return decode(ClusterInformation, await self._store.get(Key("ClusterInformation", "default")))
+            except Missing:
+                return None
+
+    async def _check_unlocked(self) -> None:
+        """The cluster-wide lock, and a datastore that nobody has set up, stop every ADD. Raises CniError."""
+        cluster = await self._cluster()
+        if cluster is None:
+            raise CniError(Code.FAILED, "error getting ClusterInformation: run calico-node -startup on some node first")
         if not cluster.is_ready:
-            raise CniError(Code.FAILED, "Calico is currently not ready to process requests")
+            raise CniError(Code.FAILED, _LOCKED)
 
     async def _is_connected(self, known: WorkloadEndpoint, workload: Workload, netns: int) -> bool:
         if known.container != workload.container:

@@ -7,9 +7,11 @@ while its address was being written gives it back. Only for one event loop; betw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, Protocol, TypeVar
 
+from datastore.store import Unavailable
 from ipam.allocator import Assigned, Outcome, Request
 
 LARGEST_ROUND = 256
@@ -53,56 +55,60 @@ class GroupCommit:
         self._assigns: list[_Waiting[Request, Assigned]] = []
         self._releases: list[_Waiting[str, None]] = []
         self._called = asyncio.Event()
+        self._has_ended = False
 
     async def assign(self, request: Request) -> Assigned:
         """Raises NoAddress, NoPool, Contention, Unavailable."""
         waiting: _Waiting[Request, Assigned] = _Waiting(request)
         self._assigns.append(waiting)
-        self._called.set()
+        self._call()
         return await waiting.answer
 
     async def release(self, handle: str) -> None:
         """Give back what ``handle`` holds; nothing to give back is no error. Raises Contention, Unavailable."""
         waiting: _Waiting[str, None] = _Waiting(handle)
         self._releases.append(waiting)
-        self._called.set()
+        self._call()
         await waiting.answer
 
+    def _call(self) -> None:
+        """Wake the task that serves. Once it has ended, nobody may wait for it."""
+        self._called.set()
+        if self._has_ended:
+            _fail((*self._assigns, *self._releases), _ENDING)
+
     async def run(self) -> None:
-        while True:
-            await self._called.wait()
-            self._called.clear()
-            while self._assigns or self._releases:
-                await self._release_round()  # first: what it frees may serve the others
-                await self._assign_round()
+        try:
+            while True:
+                await self._called.wait()
+                self._called.clear()
+                while self._assigns or self._releases:
+                    await self._release_round()  # first: what it frees may serve the others
+                    await self._assign_round()
+        finally:
+            self._has_ended = True
+            self._call()
 
     async def _release_round(self) -> None:
         round_, self._releases = self._releases[:LARGEST_ROUND], self._releases[LARGEST_ROUND:]
         if not round_:
             return
-        try:
+        with _told_of_failure(round_):
             await self._releaser.release_handles([each.question for each in round_], are_settled=True)
-        except Exception as error:  # noqa: BLE001  # for the callers, every one of them
             for each in round_:
-                each.fail(error)
-        for each in round_:
-            each.succeed(None)
+                each.succeed(None)
 
     async def _assign_round(self) -> None:
         round_ = self._next_round()
         if not round_:
             return
-        try:
+        with _told_of_failure(round_):
             outcomes = await self._assigner.assign([each.question for each in round_])
-        except Exception as error:  # noqa: BLE001  # for the callers, every one of them
-            for each in round_:
-                each.fail(error)
-            return
-        for each, outcome in zip(round_, outcomes, strict=True):
-            if isinstance(outcome, Assigned):
-                self._hand_over(each, outcome)
-            else:
-                each.fail(outcome)
+            for each, outcome in zip(round_, outcomes, strict=True):
+                if isinstance(outcome, Assigned):
+                    self._hand_over(each, outcome)
+                else:
+                    each.fail(outcome)
 
     def _next_round(self) -> list[_Waiting[Request, Assigned]]:
         """Callers that still wait, each holder and family once; the others stay for the round after."""
@@ -124,3 +130,23 @@ class GroupCommit:
         if waiting.answer.cancelled() and assigned.is_new:
             self._releases.append(_Waiting(waiting.question.holder.handle))
         waiting.succeed(assigned)
+
+
+_ENDING = Unavailable("felix is ending; ask again when it is back")
+
+
+@contextmanager
+def _told_of_failure(waiting: Sequence[_Waiting[Q, A]]) -> Iterator[None]:
+    """A failure is for the callers, every one of them; an end of the task is its own affair too."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001
+        _fail(waiting, error)
+    except BaseException:
+        _fail(waiting, _ENDING)
+        raise
+
+
+def _fail(waiting: Iterable[_Waiting[Any, Any]], error: Exception) -> None:
+    for each in waiting:
+        each.fail(error)

@@ -6,7 +6,7 @@ Wraps any Store. Everything that happens follows from the seed, so a failure can
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -32,7 +32,14 @@ class Faults:
     unavailable_chance: float = 0.0
     lost_answer_chance: float = 0.0
     longest_delay: int = 3
+    on_crash: Callable[[], None] = lambda: None
     writes: int = field(default=0, init=False)
+    is_dead: bool = field(default=False, init=False)
+
+    def die(self) -> None:
+        self.is_dead = True
+        self.on_crash()
+        raise Crash
 
 
 class FaultyStore:
@@ -70,12 +77,12 @@ class FaultyStore:
         self._faults.writes += 1
         is_last = self._faults.writes == self._faults.crash_at
         if is_last and not self._faults.crash_after:
-            raise Crash
+            self._faults.die()
         if isinstance(write, Update) and self._faults.random.random() < self._faults.conflict_chance:
             return Conflict(write.resource.key)
         result = (await self._store.write_many([write]))[0]
         if is_last:
-            raise Crash
+            self._faults.die()
         if self._faults.random.random() < self._faults.lost_answer_chance:
             raise Unavailable("the datastore did not answer in time")
         await self._delay()
@@ -90,6 +97,8 @@ class FaultyStore:
         await self._store.close()
 
     async def _delay(self) -> None:
+        if self._faults.is_dead:
+            raise Crash
         for _ in range(self._faults.random.randint(0, self._faults.longest_delay)):
             await asyncio.sleep(0)
 
