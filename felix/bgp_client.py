@@ -1,0 +1,93 @@
+"""The line to the speaker: learned routes come in, confirmed destinations go out, as :mod:`bgp.learned` has them.
+
+While the two are apart nothing changes: the last learned routes stay for as long as it takes, and what was confirmed
+stays announced by a speaker that lives. After every connection the whole confirmed set is sent anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from bgp.learned import (
+    LONGEST_LINE_BYTES,
+    SOCKET_PATH,
+    VERSION,
+    Confirmed,
+    Hello,
+    Malformed,
+    Message,
+    from_line,
+    to_line,
+)
+from felix.fib.model import Network
+
+RETRY_S = 0.25
+"""Between two tries to connect to a socket that is not there or that nobody listens on."""
+
+log = logging.getLogger("felix.bgp")
+
+
+class BgpClient:
+    """``hear`` gets every message; ``on_state`` hears why the line is down, or "" when it is up. Both are plain."""
+
+    def __init__(
+        self, hear: Callable[[Message], None], on_state: Callable[[str], None], path: Path = Path(SOCKET_PATH)
+    ) -> None:
+        self._hear, self._on_state, self._path = hear, on_state, path
+        self._confirmed: frozenset[Network] | None = None
+        self._changed = asyncio.Event()
+
+    def confirm(self, destinations: frozenset[Network]) -> None:
+        """From now on exactly these may be announced."""
+        if destinations != self._confirmed:
+            self._confirmed = destinations
+            self._changed.set()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._talk()
+                why = "the speaker closed the connection"
+            except (OSError, Malformed, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                why = f"the speaker does not answer at {self._path}: {error}"
+            self._on_state(why)
+            await asyncio.sleep(RETRY_S)  # the one thing to wait for is that somebody listens, and nothing tells that
+
+    async def _talk(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(self._path), limit=LONGEST_LINE_BYTES)
+        try:
+            writer.write(to_line(Hello()))
+            _check(from_line(await reader.readuntil(b"\n")))
+            self._on_state("")
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(self._send(writer), name="bgp confirm")
+                await self._receive(reader)
+                sending.cancel()
+        except* (OSError, Malformed, asyncio.IncompleteReadError) as group:
+            raise group.exceptions[0] from None
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _receive(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            self._hear(from_line(line))
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        self._changed.set()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._confirmed is not None:
+                writer.write(to_line(Confirmed(self._confirmed)))
+                await writer.drain()
+
+
+def _check(message: Message) -> None:
+    if not isinstance(message, Hello) or message.version != VERSION:
+        raise Malformed(f"the speaker's hello is {message}, this felix speaks version {VERSION}")

@@ -1,0 +1,41 @@
+"""A node is ready when all its parts are, and otherwise says which is not."""
+
+from felix.health import Health, Part
+from felix.health_server import _response
+
+
+def test_a_part_that_has_not_reported_is_not_ready() -> None:
+    health = Health(Part.DATASTORE, Part.DATAPLANE)
+    health.report(Part.DATASTORE, is_ready=True)
+    assert not health.is_ready
+    assert health.why_not() == "InternalDataplaneMainLoop: not started"
+
+
+def test_a_report_is_news_once() -> None:
+    health = Health(Part.CNI)
+    assert health.report(Part.CNI, is_ready=True)
+    assert not health.report(Part.CNI, is_ready=True)
+    assert health.report(Part.CNI, is_ready=True, why="slow")
+
+
+def test_the_table_has_a_line_a_part() -> None:
+    health = Health(Part.DATASTORE, Part.DATAPLANE)
+    health.report(Part.DATAPLANE, is_ready=True, why="3 routes pending")
+    assert health.table() == (
+        "+---------------------------+---------+----------------+---------------------+------------------+\n"
+        "| COMPONENT                 | TIMEOUT | LIVENESS       | READINESS           | DETAIL           |\n"
+        "+---------------------------+---------+----------------+---------------------+------------------+\n"
+        "| Datastore                 | -       | reporting live | reporting non-ready | not started      |\n"
+        "| InternalDataplaneMainLoop | -       | reporting live | reporting ready     | 3 routes pending |\n"
+        "+---------------------------+---------+----------------+---------------------+------------------+"
+    )
+
+
+def test_probes_get_200_or_503() -> None:
+    health = Health(Part.DATASTORE)
+    assert _response(health, b"GET /liveness HTTP/1.1\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+    assert _response(health, b"GET /readiness HTTP/1.1\r\n").startswith(b"HTTP/1.1 503 ")
+    health.report(Part.DATASTORE, is_ready=True)
+    assert _response(health, b"GET /readiness?x=1 HTTP/1.1\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+    assert _response(health, b"GET /other HTTP/1.1\r\n").startswith(b"HTTP/1.1 404 ")
+    assert _response(health, b"\r\n").startswith(b"HTTP/1.1 404 ")
