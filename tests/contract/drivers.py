@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from datastore.memory import Memory, MemoryStore
 from datastore.resource import Resource
+from datastore.sqlite import SqliteStore
 from datastore.store import Store
 
 
@@ -27,7 +29,7 @@ class Datastore(Protocol):
 KEPT = 50
 """Changes that the datastores under test keep, where they can be told."""
 
-CHANGES_OF_AN_OVERFLOW = 3 * KEPT
+CHANGES_OF_AN_OVERFLOW = 4 * KEPT
 
 
 class _InMemory:
@@ -46,6 +48,31 @@ def _memory(folder: Path) -> Iterator[Datastore]:
     yield _InMemory()
 
 
+class _InOneFile:
+    def __init__(self, path: Path, executor: Executor | None) -> None:
+        self._path = path
+        self._executor = executor
+
+    def client(self) -> Store:
+        return SqliteStore(str(self._path), executor=self._executor, changes_kept=KEPT)
+
+    async def forget_changes(self, kind: str) -> None:
+        store = self.client()
+        await overflow_the_log(store, kind)
+        await store.close()
+
+
+@contextmanager
+def _sqlite(folder: Path) -> Iterator[Datastore]:
+    yield _InOneFile(folder / "datastore.sqlite", None)
+
+
+@contextmanager
+def _sqlite_with_a_thread(folder: Path) -> Iterator[Datastore]:
+    with ThreadPoolExecutor(1, "datastore") as executor:
+        yield _InOneFile(folder / "datastore.sqlite", executor)
+
+
 async def overflow_the_log(store: Store, kind: str) -> None:
     """Writes more changes than a datastore with KEPT keeps, and leaves nothing."""
     last = await store.create(Resource(kind, "overflow"))
@@ -56,4 +83,6 @@ async def overflow_the_log(store: Store, kind: str) -> None:
 
 DRIVERS: Mapping[str, Callable[[Path], AbstractContextManager[Datastore]]] = {
     "memory": _memory,
+    "sqlite": _sqlite,
+    "sqlite with a thread": _sqlite_with_a_thread,
 }

@@ -12,7 +12,7 @@ from datastore.resource import Key, Resource
 from datastore.store import Compacted, Conflict, Create, Delete, Exists, Mark, Put, Unavailable
 from tests.contract.drivers import CHANGES_OF_AN_OVERFLOW, Datastore
 from tests.contract.test_reading_and_writing import BIG_BLOCK
-from tests.contract.words import affinity, clients, first_of, pool, pool_key, said, take, take_changes
+from tests.contract.words import PATIENCE_S, affinity, clients, first_of, pool, pool_key, said, take, take_changes
 
 
 async def test_a_watch_tells_each_change_once_and_in_order(datastore: Datastore) -> None:
@@ -203,14 +203,18 @@ async def test_two_watches_of_one_client_do_not_disturb_each_other(datastore: Da
 
 
 async def test_a_watch_that_waits_ends_with_an_error_when_its_client_is_closed(datastore: Datastore) -> None:
+    async def listen() -> None:
+        async for _ in watch:
+            stands.set()
+
     async with clients(datastore) as (store,):
         watch = store.watch("IPPool", since=(await store.list("IPPool")).revision)
-        assert await first_of(watch) == "mark"
-        waiting = asyncio.ensure_future(anext(watch))
-        await asyncio.sleep(0)
+        stands = asyncio.Event()
+        listening = asyncio.create_task(listen())
+        await asyncio.wait_for(stands.wait(), PATIENCE_S)
         await store.close()
         with pytest.raises(Unavailable, match="closed"):
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(listening, PATIENCE_S)
 
 
 async def test_a_watch_that_is_cancelled_leaves_its_client_usable(datastore: Datastore) -> None:
