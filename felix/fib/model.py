@@ -7,9 +7,10 @@ Names of devices, not indexes: an index dies with its device, a wish does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import IntEnum
+from errno import errorcode
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Network = IPv4Network | IPv6Network
@@ -48,11 +49,15 @@ class RouteType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One way out: through ``device``, to the gateway ``via`` if there is one. ``onlink``: do not ask whether it is."""
+    """One way out: through ``device``, to the gateway ``via`` if there is one. ``onlink``: do not ask whether it is.
+
+    ``weight`` counts only among several hops, 1 to 256.
+    """
 
     device: str
     via: Address | None = None
     onlink: bool = False
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,8 @@ class RouteKey:
 class Route:
     """``hops`` is empty for a blackhole and its like, has one entry for most routes and several for ECMP.
 
-    ``mtu_bytes`` 0 means none is set on the route.
+    ``mtu_bytes`` 0 means none is set on the route. IPv6: the kernel reads metric 0 as 1024 and knows no scope, so
+    wanted routes say 1024 and GLOBAL.
     """
 
     dst: Network
@@ -92,7 +98,7 @@ class Route:
         return " ".join(_route_words(self))
 
 
-_PROTOCOL_NAMES = {2: "kernel", 4: "static", 12: "bird", 16: "dhcp", 186: "bgp"}
+_PROTOCOL_NAMES = {2: "kernel", 4: "static", 9: "ra", 11: "zebra", 12: "bird", 16: "dhcp", 18: "keepalived", 186: "bgp"}
 _SCOPE_NAMES = {253: "link", 254: "host", 255: "nowhere"}
 
 
@@ -102,7 +108,9 @@ def _route_words(route: Route) -> list[str]:
     if route.tos:
         words += ["tos", f"{route.tos:#x}"]
     if len(route.hops) == 1:
-        words += _hop_words(route.hops[0])
+        words += _hop_words(route, route.hops[0])
+    if not route.hops and route.dst.version == 6:
+        words += ["dev", "lo"]
     if route.table != MAIN_TABLE:
         words += ["table", str(route.table)]
     if route.protocol != Protocol.BOOT:
@@ -117,20 +125,35 @@ def _route_words(route: Route) -> list[str]:
         words.append("onlink")
     if route.mtu_bytes:
         words += ["mtu", str(route.mtu_bytes)]
+    if route.dst.version == 6:
+        words += ["pref", "medium"]
     if len(route.hops) > 1:
         for hop in route.hops:
-            words += ["nexthop", *_hop_words(hop), "weight", "1", *(["onlink"] if hop.onlink else [])]
+            words += ["nexthop", *_hop_words(route, hop), "weight", str(hop.weight)]
+            words += ["onlink"] if hop.onlink else []
     return words
 
 
-def _hop_words(hop: Hop) -> list[str]:
-    return [*(["via", str(hop.via)] if hop.via is not None else []), "dev", hop.device]
+def _hop_words(route: Route, hop: Hop) -> list[str]:
+    if hop.via is None:
+        return ["dev", hop.device]
+    foreign_family = [] if hop.via.version == route.dst.version else ["inet6"]
+    return ["via", *foreign_family, str(hop.via), "dev", hop.device]
 
 
 def _destination(dst: Network) -> str:
     if dst.prefixlen == 0:
         return "default"
     return str(dst.network_address) if dst.prefixlen == dst.max_prefixlen else str(dst)
+
+
+def show(routes: Iterable[Route]) -> str:
+    """The routes as ``ip route`` lists them: by address, the more specific first, then by metric. One line each."""
+    return "".join(f"{route}\n" for route in sorted(routes, key=_listing_order))
+
+
+def _listing_order(route: Route) -> tuple[int, int, int, int]:
+    return route.dst.version, int(route.dst.network_address), -route.dst.prefixlen, route.metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +181,16 @@ class InterfaceAddress:
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """What the kernel held at one moment: one dump."""
+    """What the kernel held at one moment: one dump of the main table and what goes with it.
+
+    IPv4 lets ``ip route append`` put further routes behind one of the same key. ``routes`` has the one that counts, the
+    first; ``shadowed`` the rest, in the kernel's order.
+    """
 
     links: Mapping[str, Link] = field(default_factory=dict)
-    addresses: frozenset[InterfaceAddress] = frozenset()
+    addresses: Set[InterfaceAddress] = frozenset()
     routes: Mapping[RouteKey, Route] = field(default_factory=dict)
+    shadowed: Mapping[RouteKey, tuple[Route, ...]] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -187,3 +215,69 @@ class Desired:
     routes: Mapping[RouteKey, tuple[Route, Why]] = field(default_factory=dict)
     devices_up: Mapping[str, Why] = field(default_factory=dict)
     sysctls: Mapping[str, tuple[str, Why]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoute:
+    """Refused with EEXIST when anything, whoever wrote it, has the route's key."""
+
+    route: Route
+
+    def __str__(self) -> str:
+        return f"route add {self.route}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRoute:
+    """In place of ``over``, which has the same key. Refused with ENOENT when nothing has that key any more."""
+
+    route: Route
+    over: Route
+
+    def __str__(self) -> str:
+        return f"route replace {self.route}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """Removes exactly this route, no other of the same key. Refused with ESRCH when it is gone."""
+
+    route: Route
+
+    def __str__(self) -> str:
+        return f"route del {self.route}"
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseLink:
+    device: str
+
+    def __str__(self) -> str:
+        return f"link set {self.device} up"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSysctl:
+    """``path`` is below /proc/sys, with slashes."""
+
+    path: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"sysctl {self.path}={self.value}"
+
+
+RouteOp = AddRoute | ReplaceRoute | DeleteRoute
+Op = RouteOp | RaiseLink | WriteSysctl
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The kernel's answer to an op that it did not do: an errno and its own words, where it has any."""
+
+    code: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        name = errorcode.get(self.code, str(self.code))
+        return f"{name} ({self.text})" if self.text else name
