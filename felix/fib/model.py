@@ -98,7 +98,19 @@ class Route:
         return " ".join(_route_words(self))
 
 
-_PROTOCOL_NAMES = {2: "kernel", 4: "static", 9: "ra", 11: "zebra", 12: "bird", 16: "dhcp", 18: "keepalived", 186: "bgp"}
+PROTOCOL_NAMES = {
+    1: "redirect",
+    2: "kernel",
+    3: "boot",
+    4: "static",
+    9: "ra",
+    11: "zebra",
+    12: "bird",
+    16: "dhcp",
+    18: "keepalived",
+    186: "bgp",
+}
+
 _SCOPE_NAMES = {253: "link", 254: "host", 255: "nowhere"}
 
 
@@ -106,7 +118,7 @@ def _route_words(route: Route) -> list[str]:
     words = [] if route.type is RouteType.UNICAST else [route.type.name.lower()]
     words.append(_destination(route.dst))
     if route.tos:
-        words += ["tos", f"{route.tos:#x}"]
+        words += ["tos", f"{route.tos:#04x}"]
     if len(route.hops) == 1:
         words += _hop_words(route, route.hops[0])
     if not route.hops and route.dst.version == 6:
@@ -114,7 +126,7 @@ def _route_words(route: Route) -> list[str]:
     if route.table != MAIN_TABLE:
         words += ["table", str(route.table)]
     if route.protocol != Protocol.BOOT:
-        words += ["proto", _PROTOCOL_NAMES.get(route.protocol, str(route.protocol))]
+        words += ["proto", PROTOCOL_NAMES.get(route.protocol, str(route.protocol))]
     if route.scope in _SCOPE_NAMES:
         words += ["scope", _SCOPE_NAMES[route.scope]]
     if route.source is not None:
@@ -209,10 +221,12 @@ class Desired:
     """Everything that the kernel should hold of ours, and why. Made whole by one pure function, never edited.
 
     ``devices_up``: devices of ours that must be up (cali*, tunnels); no other device is raised or lowered.
-    ``sysctls``: path below /proc/sys, with slashes, to its value.
+    ``sysctls``: path below /proc/sys, with slashes, to its value. ``pending``: destinations that somebody has, but
+    that we cannot send to now, and why not. What the kernel still holds for them stays.
     """
 
     routes: Mapping[RouteKey, tuple[Route, Why]] = field(default_factory=dict)
+    pending: Mapping[Network, Why] = field(default_factory=dict)
     devices_up: Mapping[str, Why] = field(default_factory=dict)
     sysctls: Mapping[str, tuple[str, Why]] = field(default_factory=dict)
 
