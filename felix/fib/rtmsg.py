@@ -232,6 +232,10 @@ class Message:
     port: int
     body: bytes
 
+    def __bytes__(self) -> bytes:
+        length = _HEADER.size + len(self.body)
+        return _HEADER.pack(length, self.kind, self.flags, self.sequence, self.port) + self.body
+
 
 class Malformed(ValueError):
     """Not a netlink message. The kernel sends none such; the caller reads everything again."""

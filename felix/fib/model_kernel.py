@@ -1,0 +1,332 @@
+"""A model of Linux's routing rules, for tests and simulation. What it says, the real kernel says as well: one contract
+suite runs over both.
+
+Modelled, because plans depend on it:
+
+- A route's key is destination, metric, table and tos. EXCL on a taken key is EEXIST, a replacement of nothing ENOENT.
+  IPv4's append and prepend put several routes on one key; a replacement takes the place of the first.
+- A deletion matches all that it says; metric 0 says nothing, so it may take a route of any metric.
+- A next hop must be on link: covered by a route of scope link through the same device, or be the node's own address
+  (Linux allows that), unless the route says onlink.
+- When a device goes down, or its last IPv4 address goes, its IPv4 routes vanish without a word and do not come back;
+  only the connected ones are made again. A route with several ways stays while one of them is left. IPv6 routes are
+  announced as gone, and the device's IPv6 addresses go with them.
+- When an address goes, so do routes that have it as their source.
+
+Not modelled: tables other than main, secondary addresses, link-local addresses, and what forwards packets.
+
+Source: net/ipv4/fib_frontend.c, fib_semantics.c, fib_trie.c, net/ipv6/route.c (6.18).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
+
+from felix.fib.kernel import AddressGone, AddressNow, Change, LinkGone, LinkNow, Lost, RouteGone, RouteNow
+from felix.fib.model import (
+    Actual,
+    Address,
+    AddRoute,
+    DeleteRoute,
+    Hop,
+    InterfaceAddress,
+    Link,
+    Op,
+    Protocol,
+    RaiseLink,
+    Refusal,
+    ReplaceRoute,
+    Route,
+    RouteKey,
+    Scope,
+    WriteSysctl,
+)
+
+Interface = IPv4Interface | IPv6Interface
+
+IPV6_METRIC = 1024
+_CONNECTED_METRIC = {4: 0, 6: 256}
+_DEVICE_SYSCTLS = {
+    "net/ipv4/conf/{}/forwarding": "0",
+    "net/ipv4/conf/{}/proxy_arp": "0",
+    "net/ipv4/conf/{}/route_localnet": "0",
+    "net/ipv4/neigh/{}/proxy_delay": "80",
+    "net/ipv6/conf/{}/accept_ra": "1",
+    "net/ipv6/conf/{}/forwarding": "0",
+    "net/ipv6/conf/{}/proxy_ndp": "0",
+}
+_GLOBAL_SYSCTLS = {"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/forwarding": "0"}
+
+
+class ModelKernel:
+    """The Kernel protocol, and below it what a person or another program may do: links, addresses, routes by hand."""
+
+    def __init__(self, *, most_changes: int = 100_000) -> None:
+        """``most_changes`` may wait to be taken; then they are dropped and Lost takes their place."""
+        self._links: dict[str, Link] = {}
+        self._addresses: list[InterfaceAddress] = []
+        self._routes: dict[RouteKey, list[Route]] = {}
+        self._sysctls = dict(_GLOBAL_SYSCTLS)
+        self._changes: deque[Change] = deque()
+        self._most_changes = most_changes
+        self._next_index = 1
+        self._wake: Callable[[], None] = lambda: None
+
+    # The Kernel protocol.
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def take_changes(self) -> Sequence[Change]:
+        taken = tuple(self._changes)
+        self._changes.clear()
+        return taken
+
+    async def read(self) -> Actual:
+        return Actual(
+            links=dict(self._links),
+            addresses=frozenset(self._addresses),
+            routes={key: routes[0] for key, routes in self._routes.items()},
+            shadowed={key: tuple(routes[1:]) for key, routes in self._routes.items() if len(routes) > 1},
+        )
+
+    def read_sysctls(self, paths: Collection[str]) -> Mapping[str, str]:
+        return {path: self._sysctls[path] for path in paths if path in self._sysctls}
+
+    async def apply(self, ops: Sequence[Op]) -> Sequence[Refusal | None]:
+        return [self.do(op) for op in ops]
+
+    async def close(self) -> None:
+        self._wake = lambda: None
+
+    # What anybody may do.
+
+    def do(self, op: Op) -> Refusal | None:
+        match op:
+            case AddRoute(route):
+                return self._add(_as_kept(route))
+            case ReplaceRoute(route):
+                return self._replace(_as_kept(route))
+            case DeleteRoute(route):
+                return self._delete(route)
+            case RaiseLink(device):
+                return self._raise(device)
+            case WriteSysctl(path, value):
+                return self._write_sysctl(path, value)
+
+    def append(self, route: Route, *, first: bool = False) -> Refusal | None:
+        """``ip route append`` and (``first``) ``ip route prepend``. IPv4 only: IPv6 makes one route of several ways."""
+        if (refusal := self._check(route)) is not None:
+            return refusal
+        routes = self._routes.setdefault(route.key, [])
+        if route in routes:
+            return Refusal(errno.EEXIST)
+        routes.insert(0 if first else len(routes), route)
+        self._tell(RouteNow(route, in_place=False))
+        return None
+
+    def add_link(self, name: str, *, kind: str = "veth") -> None:
+        """A new device, down."""
+        self._links[name] = Link(name, self._next_index, kind)
+        self._next_index += 1
+        self._sysctls.update({path.format(name): value for path, value in _DEVICE_SYSCTLS.items()})
+        self._tell(LinkNow(self._links[name]))
+
+    def delete_link(self, name: str) -> None:
+        if self._links[name].is_up:
+            self.set_down(name)
+        for address in [address for address in self._addresses if address.device == name]:
+            self._addresses.remove(address)
+            self._tell(AddressGone(address))
+        link = self._links.pop(name)
+        for path in _DEVICE_SYSCTLS:
+            self._sysctls.pop(path.format(name), None)
+        self._tell(LinkGone(name, link.index))
+
+    def set_up(self, name: str) -> None:
+        if self._links[name].is_up:
+            return
+        self._set_link(name, is_up=True)
+        for address in self._addresses:
+            if address.device == name:
+                self._connect(address)
+
+    def set_down(self, name: str) -> None:
+        self._set_link(name, is_up=False)
+        self._flush(name, versions=(4, 6))
+        for address in [one for one in self._addresses if one.device == name and one.address.version == 6]:
+            self._addresses.remove(address)
+            self._tell(AddressGone(address))
+
+    def add_address(self, device: str, interface: Interface) -> None:
+        address = InterfaceAddress(device, interface.ip, interface.network.prefixlen)
+        self._addresses.append(address)
+        self._tell(AddressNow(address))
+        if self._links[device].is_up:
+            self._connect(address)
+
+    def delete_address(self, device: str, interface: Interface) -> None:
+        address = InterfaceAddress(device, interface.ip, interface.network.prefixlen)
+        self._addresses.remove(address)
+        self._tell(AddressGone(address))
+        if (connected := _connected(address)).key in self._routes:
+            self._delete(connected)
+        self._vanish(lambda route: route.source == interface.ip)
+        if interface.version == 4 and not any(self._own(device, 4)):
+            self._flush(device, versions=(4,))
+
+    def lose(self) -> None:
+        """What an overrun of the socket's buffer does."""
+        self._changes.clear()
+        self._tell(Lost())
+
+    # The rules.
+
+    def _add(self, route: Route) -> Refusal | None:
+        if (refusal := self._check(route)) is not None:
+            return refusal
+        if route.key in self._routes:
+            return Refusal(errno.EEXIST)
+        self._routes[route.key] = [route]
+        self._tell(RouteNow(route, in_place=False))
+        return None
+
+    def _replace(self, route: Route) -> Refusal | None:
+        if (refusal := self._check(route)) is not None:
+            return refusal
+        routes = self._routes.get(route.key)
+        if routes is None:
+            return Refusal(errno.ENOENT)
+        if route in routes:
+            return None if routes[0] == route else Refusal(errno.EEXIST)
+        routes[0] = route
+        self._tell(RouteNow(route, in_place=True))
+        return None
+
+    def _delete(self, asked: Route) -> Refusal | None:
+        for route in self._of_destination(asked):
+            if _is_meant(asked, route):
+                self._remove(route)
+                self._tell(RouteGone(route))
+                return None
+        return Refusal(errno.ESRCH)
+
+    def _of_destination(self, asked: Route) -> Iterator[Route]:
+        """All routes to it in the kernel's order: by metric, then as they were put there."""
+        keys = [key for key in self._routes if (key.dst, key.tos) == (asked.dst, asked.tos)]
+        for key in sorted(keys, key=lambda key: key.metric):
+            yield from self._routes[key]
+
+    def _remove(self, route: Route) -> None:
+        routes = self._routes[route.key]
+        routes.remove(route)
+        if not routes:
+            del self._routes[route.key]
+
+    def _check(self, route: Route) -> Refusal | None:
+        for hop in route.hops:
+            if (refusal := self._check_hop(hop, route)) is not None:
+                return refusal
+        if route.source is not None and route.source not in {address.address for address in self._addresses}:
+            return Refusal(errno.EINVAL)
+        return None
+
+    def _check_hop(self, hop: Hop, route: Route) -> Refusal | None:
+        link = self._links.get(hop.device)
+        if link is None:
+            return Refusal(errno.ENODEV)
+        if not link.is_up and (hop.via is None or hop.onlink or route.dst.version == 6):
+            return Refusal(errno.ENETDOWN, "Device for nexthop is not up")
+        if hop.via is None:
+            return None
+        is_own = hop.via in {address.address for address in self._addresses}
+        if is_own and (hop.onlink or route.dst.version == 6):
+            return Refusal(errno.EINVAL)
+        if hop.onlink or is_own or self._is_on_link(hop.via, hop.device):
+            return None
+        if route.dst.version == 6:
+            return Refusal(errno.EHOSTUNREACH)
+        return Refusal(errno.ENETUNREACH, "Nexthop has invalid gateway")
+
+    def _is_on_link(self, gateway: Address, device: str) -> bool:
+        return (gateway.version == 6 and gateway.is_link_local) or any(
+            gateway in route.dst and hop.device == device and hop.via is None
+            for routes in self._routes.values()
+            for route in routes
+            for hop in route.hops
+            if route.dst.version == 6 or route.scope >= Scope.LINK
+        )
+
+    def _connect(self, address: InterfaceAddress) -> None:
+        route = _connected(address)
+        if route.dst.prefixlen < route.dst.max_prefixlen and route.key not in self._routes:
+            self._routes[route.key] = [route]
+            self._tell(RouteNow(route, in_place=False))
+
+    def _flush(self, device: str, *, versions: Collection[int]) -> None:
+        def is_cut_off(route: Route) -> bool:
+            through = {hop.device for hop in route.hops}
+            is_dead = all(name == device or not self._links[name].is_up for name in through)
+            return route.dst.version in versions and device in through and is_dead
+
+        self._vanish(is_cut_off)
+
+    def _vanish(self, is_gone: Callable[[Route], bool]) -> None:
+        for route in [route for routes in self._routes.values() for route in routes if is_gone(route)]:
+            self._remove(route)
+            if route.dst.version == 6:
+                self._tell(RouteGone(route))
+
+    def _own(self, device: str, version: int) -> Iterator[InterfaceAddress]:
+        return (one for one in self._addresses if one.device == device and one.address.version == version)
+
+    def _raise(self, device: str) -> Refusal | None:
+        if device not in self._links:
+            return Refusal(errno.ENODEV)
+        self.set_up(device)
+        return None
+
+    def _set_link(self, name: str, *, is_up: bool) -> None:
+        self._links[name] = replace(self._links[name], is_up=is_up, has_carrier=is_up)
+        self._tell(LinkNow(self._links[name]))
+
+    def _write_sysctl(self, path: str, value: str) -> Refusal | None:
+        if path not in self._sysctls:
+            return Refusal(errno.ENOENT)
+        self._sysctls[path] = value
+        return None
+
+    def _tell(self, change: Change) -> None:
+        if len(self._changes) >= self._most_changes:
+            self._changes.clear()
+            change = Lost()
+        self._changes.append(change)
+        self._wake()
+
+
+def _as_kept(route: Route) -> Route:
+    """IPv6 has no scope and reads metric 0 as 1024."""
+    if route.dst.version == 4:
+        return route
+    return replace(route, scope=Scope.GLOBAL, metric=route.metric or IPV6_METRIC, tos=0)
+
+
+def _is_meant(asked: Route, route: Route) -> bool:
+    any_metric = replace(asked, metric=asked.metric or route.metric)
+    return _as_kept(any_metric) == route
+
+
+def _connected(address: InterfaceAddress) -> Route:
+    version = address.address.version
+    return Route(
+        ip_network(f"{address.address}/{address.prefix_length}", strict=False),
+        (Hop(address.device),),
+        protocol=Protocol.KERNEL,
+        scope=Scope.LINK if version == 4 else Scope.GLOBAL,
+        source=address.address if version == 4 else None,
+        metric=_CONNECTED_METRIC[version],
+    )
