@@ -79,6 +79,21 @@ _ours = _routes([0, 1024], [Protocol.BIRD, Protocol.CALICO], [Protocol.BOOT])
 _anybodys = _routes([0, 1024], [Protocol.STATIC, 11], [Protocol.STATIC, Protocol.BIRD])
 
 
+any_route = st.one_of(_ours, _anybodys)
+
+
+def fresh_kernel() -> ModelKernel:
+    """Two uplinks with an address each and two pods' devices, all up."""
+    kernel = ModelKernel()
+    for device in _DEVICES:
+        kernel.add_link(device)
+        kernel.set_up(device)
+    for device in ("ens33", "ens34"):
+        kernel.add_address(device, ip_interface(f"192.168.5{device[-1]}.10/24"))
+    kernel.take_changes()
+    return kernel
+
+
 @dataclass(frozen=True)
 class Case:
     """What is wanted, and how a kernel came to hold what it does."""
@@ -89,12 +104,7 @@ class Case:
     down: frozenset[str]
 
     def kernel(self) -> ModelKernel:
-        kernel = ModelKernel()
-        for device in _DEVICES:
-            kernel.add_link(device)
-            kernel.set_up(device)
-        for device in ("ens33", "ens34"):
-            kernel.add_address(device, ip_interface(f"192.168.5{device[-1]}.10/24"))
+        kernel = fresh_kernel()
         for op in self.ops:
             kernel.do(op)
         for route in self.appended:

@@ -1,0 +1,171 @@
+"""What the kernel holds, kept true by its own word.
+
+A full read costs milliseconds for thousands of routes; a change that the kernel tells costs microseconds. So the
+state is read once and then follows what is told, as long as that says everything. It does not when a device goes down
+or an address goes (routes vanish without a word), when changes were lost, or when a route joins others on its key
+(the word does not say whether before or behind them): then the mirror is stale, and whoever holds it reads again.
+
+Changes that were told before a read and are noted after it do no harm: each names a whole route, and what came last is
+noted last. At worst one of them makes the mirror stale once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+
+from felix.fib.kernel import AddressGone, AddressNow, Change, LinkGone, LinkNow, Lost, RouteGone, RouteNow
+from felix.fib.model import Actual, InterfaceAddress, Link, Route, RouteKey
+from felix.fib.owner import Ownership, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is there beside ours, pods' devices left out: the ground on which next hops are found."""
+
+    links: Mapping[str, Link] = field(default_factory=dict)
+    addresses: frozenset[InterfaceAddress] = frozenset()
+    routes: tuple[Route, ...] = ()
+
+
+class Mirror:
+    """``version`` grows with every change of what it shows. ``is_stale``: read again before you rely on it."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.is_stale = True
+        self._links: dict[str, Link] = {}
+        self._addresses: set[InterfaceAddress] = set()
+        self._routes: dict[RouteKey, Route] = {}
+        self._shadowed: dict[RouteKey, tuple[Route, ...]] = {}
+        self._sysctls: dict[str, str] = {}
+        self._displaced: dict[RouteKey, Route] = {}
+        self._surroundings: Surroundings | None = None
+        self.actual = self._view()
+
+    def _view(self) -> Actual:
+        """Of the live tables: it changes as the mirror does, so it is good until the next change is noted."""
+        return Actual(self._links, self._addresses, self._routes, self._shadowed, self._sysctls)
+
+    @property
+    def displaced(self) -> Set[RouteKey]:
+        """Keys at which a foreign route took the place of ours while we looked on, and still has it."""
+        return self._displaced.keys()
+
+    def load(self, read: Actual) -> None:
+        """Start again from a full read. Sysctls are not part of one and stay."""
+        self._links = dict(read.links)
+        self._addresses = set(read.addresses)
+        self._routes = dict(read.routes)
+        self._shadowed = dict(read.shadowed)
+        self._displaced = {key: route for key, route in self._displaced.items() if self._routes.get(key) == route}
+        self._surroundings = None
+        self.actual = self._view()
+        self.is_stale = False
+        self.version += 1
+
+    def learn_sysctls(self, found: Mapping[str, str]) -> None:
+        self._sysctls.update(found)
+
+    def surroundings(self, ownership: Ownership) -> Surroundings:
+        """The same object until something in it changes."""
+        if self._surroundings is None:
+            self._surroundings = Surroundings(
+                links={name: link for name, link in self._links.items() if not ownership.is_pod_device(name)},
+                addresses=frozenset(one for one in self._addresses if not ownership.is_pod_device(one.device)),
+                routes=tuple(route for route in self._routes.values() if _is_ground(route, ownership)),
+            )
+        return self._surroundings
+
+    def forget_surroundings(self) -> None:
+        """The ownership is another: what is ours has to be judged again."""
+        self._surroundings = None
+
+    def note(self, change: Change, ownership: Ownership) -> None:
+        self.version += 1
+        match change:
+            case RouteNow(route, in_place):
+                self._note_route(route, in_place, ownership)
+            case RouteGone(route):
+                self._note_route_gone(route, ownership)
+            case LinkNow(link):
+                self._note_link(link, ownership)
+            case LinkGone(name):
+                self._note_link_gone(name, ownership)
+            case AddressNow(address):
+                self._addresses.add(address)
+                self._disturb(address.device, ownership)
+            case AddressGone(address):
+                self._addresses.discard(address)
+                self._disturb(address.device, ownership)
+                self.is_stale = True
+            case Lost():
+                self.is_stale = True
+
+    def _note_route(self, route: Route, in_place: bool, ownership: Ownership) -> None:
+        key = route.key
+        found = self._routes.get(key)
+        if found == route:
+            return
+        if found is not None and not in_place:
+            self.is_stale = True
+        if found is not None and judge(found, ownership).is_ours and not judge(route, ownership).is_ours:
+            self._displaced[key] = route
+        else:
+            self._displaced.pop(key, None)
+        self._routes[key] = route
+        self._disturb_ground(route, ownership)
+        if found is not None:
+            self._disturb_ground(found, ownership)
+
+    def _note_route_gone(self, route: Route, ownership: Ownership) -> None:
+        key = route.key
+        self._disturb_ground(route, ownership)
+        if key in self._shadowed:
+            self.is_stale = True
+        elif self._routes.get(key) == route:
+            del self._routes[key]
+            self._displaced.pop(key, None)
+        elif key in self._routes:
+            self.is_stale = True
+
+    def _note_link(self, link: Link, ownership: Ownership) -> None:
+        former = self._links.get(link.name)
+        if former is not None and former.is_up and not link.is_up:
+            self.is_stale = True
+        if former is None:
+            self._note_birth(link, ownership)
+        self._links[link.name] = link
+        if former != link:
+            self._disturb(link.name, ownership)
+
+    def _note_birth(self, link: Link, ownership: Ownership) -> None:
+        """A name that was not there: a new device, or an old one renamed, which keeps its index."""
+        self._forget_sysctls(link.name)
+        for name in [name for name, one in self._links.items() if one.index == link.index]:
+            self._note_link_gone(name, ownership)
+
+    def _note_link_gone(self, name: str, ownership: Ownership) -> None:
+        self._links.pop(name, None)
+        self._forget_sysctls(name)
+        self._disturb(name, ownership)
+        self.is_stale = True
+
+    def _forget_sysctls(self, device: str) -> None:
+        for path in [path for path in self._sysctls if f"/{device}/" in path]:
+            del self._sysctls[path]
+
+    def _disturb(self, device: str, ownership: Ownership) -> None:
+        if not ownership.is_pod_device(device):
+            self._surroundings = None
+
+    def _disturb_ground(self, route: Route, ownership: Ownership) -> None:
+        if self._surroundings is not None and _is_ground(route, ownership):
+            self._surroundings = None
+
+
+def _is_ground(route: Route, ownership: Ownership) -> bool:
+    """Whether a next hop may be found through ``route``: not through ours, and not through a pod."""
+    if any(ownership.is_pod_device(hop.device) for hop in route.hops):
+        return False
+    return not judge(route, ownership).is_ours

@@ -1,0 +1,379 @@
+"""Keeps the kernel as it is wanted: owns the loop around :mod:`felix.fib.plan`.
+
+One pass: take what the kernel tells; read it anew where that does not say everything; hand changed surroundings to
+the agent, which may answer with another Desired; plan; journal what could not be recognised otherwise; write; take
+the echo. A pass is due when something is wanted, when the kernel tells of a change, when a refused write may be tried
+again, and every ``refresh_s`` whatever happens. Nothing polls.
+
+What makes it correct:
+
+- One task writes. Whoever wants something replaces the whole wish (:meth:`Reconciler.want`) and wakes that task.
+- A removal waits until the writes before it were accepted, as far as they overlap (:func:`felix.fib.plan.removable`).
+- A refused write is tried again later, or at once when its device changes; the others go on.
+- Passes that nobody asked for, which only undo what others do, are limited in number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from random import Random
+
+from felix.fib.failures import Failures
+from felix.fib.journal import Claims, Journal, JournalUnavailable
+from felix.fib.kernel import AddressNow, Change, Kernel, KernelUnavailable, LinkNow
+from felix.fib.mirror import Mirror, Surroundings
+from felix.fib.model import (
+    AddRoute,
+    DeleteRoute,
+    Desired,
+    Network,
+    Op,
+    Refusal,
+    ReplaceRoute,
+    RouteKey,
+    WriteSysctl,
+)
+from felix.fib.owner import Ownership, judge
+from felix.fib.pace import Pace
+from felix.fib.plan import ALL_IN_SYNC, InSync, Plan, plan, removable
+from felix.fib.status import Counters, NotSettled, Report, State, Status
+
+REFRESH_S = 90.0
+_HOPELESS_AFTER = 3  # refusals: until then a write may just have met a device on its way up or down
+_READ_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wish:
+    desired: Desired
+    pools: frozenset[Network]
+    in_sync: InSync
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    keys: frozenset[RouteKey]
+    done: asyncio.Future[None]
+
+
+class Reconciler:
+    """Give it a kernel and a journal, run :meth:`run` as a task, and tell it what is :meth:`want`-ed.
+
+    ``on_surroundings`` gets what next hops are found through, at the start and whenever it changes, before the pass
+    goes on. ``on_pass`` is called after each pass. Both are plain and quick, and may call ``want``.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        journal: Journal,
+        *,
+        on_surroundings: Callable[[Surroundings], None] = lambda _: None,
+        on_pass: Callable[[], None] = lambda: None,
+        pod_prefix: str = "cali",
+        refresh_s: float = REFRESH_S,
+        rng: Random | None = None,
+    ) -> None:
+        self._kernel = kernel
+        self._journal = journal
+        self._on_surroundings = on_surroundings
+        self._on_pass = on_pass
+        self._refresh_s = refresh_s
+        self._rng = rng or Random()
+        self._mirror = Mirror()
+        self._ownership = Ownership(pod_prefix=pod_prefix)
+        self._wish: _Wish | None = None
+        self._claimed: frozenset[Network] | None = None
+        self._told: Surroundings | None = None
+        self._decided = Plan()
+        self._planned: tuple[int, _Wish | None] = (-1, None)
+        self._failures = Failures(lambda: self._rng.uniform(0.8, 1.2))
+        self._waiters: list[_Waiter] = []
+        self._wake = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._repairs = Pace(burst=20, per_s=5)
+        self._refresh_at = 0.0
+        self._trouble = ""
+        self._troubles = 0
+        self._counters = Counters()
+
+    # What others ask.
+
+    def want(self, desired: Desired, *, pools: Iterable[Network], in_sync: InSync) -> None:
+        """From now on this is wanted, whole. ``pools``: the networks inside which routes of our form are ours."""
+        self._wish = _Wish(desired, frozenset(pools), in_sync)
+        self._asked.set()
+        self._wake.set()
+
+    async def settled(self, keys: Iterable[RouteKey]) -> None:
+        """Return when each of ``keys`` that is wanted is in the kernel, acknowledged.
+
+        Waits for what is pending, for ever: the caller sets the time limit. Raises NotSettled for a conflict and for
+        what the kernel refused three times.
+        """
+        waiter = _Waiter(frozenset(keys), asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        if not self._asked.is_set():  # else the last pass knew another wish
+            self._answer(waiter)
+        try:
+            await waiter.done
+        finally:
+            self._waiters.remove(waiter)
+
+    def status(self, key: RouteKey) -> Status | None:
+        """None for what is not wanted."""
+        if (item := self.desired.routes.get(key)) is None:
+            return None
+        route, why = item
+        if self._mirror.actual.routes.get(key) == route:
+            return Status(State.IN_KERNEL, why)
+        if (in_the_way := self._decided.conflicts.get(key)) is not None:
+            return Status(State.CONFLICT, why, in_the_way)
+        if (missing := self._decided.pending.get(key)) is not None:
+            return Status(State.PENDING, why, missing)
+        if (failure := self._failures.get(key)) is not None:
+            return Status(State.FAILED, why, f"{failure.op}: {failure.why}")
+        return Status(State.WANTED, why)
+
+    @property
+    def desired(self) -> Desired:
+        return Desired() if self._wish is None else self._wish.desired
+
+    @property
+    def mirror(self) -> Mirror:
+        """For reading: what the kernel is known to hold."""
+        return self._mirror
+
+    @property
+    def ownership(self) -> Ownership:
+        return self._ownership
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """What is refused for now, op by op: routes, devices that should be up, sysctls."""
+        return {str(failure.op): str(failure.why) for failure in self._failures}
+
+    def report(self) -> Report:
+        return Report(
+            trouble=self._trouble,
+            has_planned=self._planned[1] is not None,
+            wanted=len(self.desired.routes),
+            pending=len(self._decided.pending) + len(self.desired.pending),
+            failed=sum(isinstance(one.op, AddRoute | ReplaceRoute) for one in self._failures),
+            conflicts=len(self._decided.conflicts),
+            counters=self._counters,
+        )
+
+    # The loop.
+
+    async def run(self) -> None:
+        """Never returns; cancel it to end. What the kernel holds stays."""
+        self._kernel.listen(self._wake.set)
+        while True:
+            await self._pass()
+            await self._until_due()
+
+    async def _until_due(self) -> None:
+        due_at = min(self._refresh_at, self._failures.next_retry_at())
+        if self._trouble:
+            due_at = min(due_at, self._now() + self._failures.backoff_s(self._troubles))
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due_at):
+                await self._wake.wait()
+        if not self._asked.is_set() and (wait_s := self._repairs.wait_s(self._now())):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._asked.wait()
+
+    async def _pass(self) -> None:
+        self._wake.clear()
+        self._asked.clear()
+        self._count(passes=1)
+        is_refresh = self._now() >= self._refresh_at
+        try:
+            if is_refresh:
+                self._refresh()
+            await self._look()
+            if (wish := self._wish) is not None:
+                self._claim(wish.pools)
+                await self._close_the_difference(wish)
+                if is_refresh:
+                    self._disclaim(wish)
+            self._trouble, self._troubles = "", 0
+        except KernelUnavailable as error:
+            self._trouble, self._troubles = str(error), self._troubles + 1
+            self._mirror.is_stale = True
+            self._count(kernel_errors=1)
+        for waiter in self._waiters:
+            self._answer(waiter)
+        self._on_pass()
+
+    async def _look(self) -> None:
+        """Bring the mirror up to date, and the agent's picture of the surroundings with it."""
+        self._note(self._kernel.take_changes())
+        await self._read_until_it_holds_still()
+        surroundings = self._mirror.surroundings(self._ownership)
+        if surroundings != self._told:
+            self._told = surroundings
+            self._on_surroundings(surroundings)
+
+    def _refresh(self) -> None:
+        self._refresh_at = self._now() + self._refresh_s * self._rng.uniform(0.9, 1.1)
+        self._mirror.is_stale = True
+        self._mirror.learn_sysctls(self._kernel.read_sysctls(self.desired.sysctls.keys()))
+
+    async def _read_until_it_holds_still(self) -> None:
+        for _ in range(_READ_ATTEMPTS):
+            if not self._mirror.is_stale:
+                return
+            self._mirror.load(await self._kernel.read())
+            self._note(self._kernel.take_changes())
+            self._count(reads=1)
+        if self._mirror.is_stale:  # a device flaps; ops from an old picture are safe, what does not fit is refused
+            self._wake.set()
+
+    def _note(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._mirror.note(change, self._ownership)
+            match change:
+                case LinkNow(link):
+                    self._failures.retry_at_once(link.name, self._now())
+                case AddressNow(address):
+                    self._failures.retry_at_once(address.device, self._now())
+
+    # Ownership.
+
+    def _claim(self, pools: frozenset[Network]) -> None:
+        """Pools count as ours from now on, and the journal remembers them for when they are no longer there."""
+        if pools == self._claimed:
+            return
+        self._claimed = pools
+        try:
+            self._journal.record(Claims(pools=pools))
+        except JournalUnavailable:
+            self._count(journal_errors=1)
+        self._own(Claims(pools=pools) | self._journal.claims)
+
+    def _own(self, claims: Claims) -> None:
+        self._ownership = Ownership(claims.pools, claims.destinations, self._ownership.pod_prefix)
+        self._mirror.forget_surroundings()
+
+    def _disclaim(self, wish: _Wish) -> None:
+        """Forget what nothing needs any more: not wanted, and no route of ours left in the kernel."""
+        if self._mirror.is_stale or wish.in_sync != ALL_IN_SYNC:
+            return
+        ours = [route.dst for route in self._mirror.actual.routes.values() if judge(route, self._ownership).is_ours]
+        needed = {*ours, *(key.dst for key in wish.desired.routes)}
+        claims = self._journal.claims
+        former = [pool for pool in claims.pools - wish.pools if not any(_is_inside(dst, pool) for dst in needed)]
+        stale = Claims(frozenset(former), claims.destinations - needed)
+        try:
+            if stale:
+                self._journal.forget(stale)
+                self._claimed = None
+        except JournalUnavailable:
+            self._count(journal_errors=1)
+
+    # Writing.
+
+    async def _close_the_difference(self, wish: _Wish) -> None:
+        self._learn_missing_sysctls(wish.desired)
+        if self._planned == (self._mirror.version, wish) and self._failures.next_retry_at() > self._now():
+            return
+        decided = self._decided = plan(
+            wish.desired,
+            self._mirror.actual,
+            ownership=self._ownership,
+            in_sync=wish.in_sync,
+            displaced=self._mirror.displaced,
+        )
+        self._planned = (self._mirror.version, wish)
+        self._failures.keep_only(decided.ops)
+        if decided.ops:
+            await self._carry_out(decided)
+            self._note(self._kernel.take_changes())
+
+    def _learn_missing_sysctls(self, desired: Desired) -> None:
+        missing = desired.sysctls.keys() - self._mirror.actual.sysctls.keys()
+        if missing:
+            self._mirror.learn_sysctls(self._kernel.read_sysctls(missing))
+
+    async def _carry_out(self, decided: Plan) -> None:
+        self._journal_first(decided)
+        await self._apply([op for op in decided.makes if self._failures.may_try(op, self._now())])
+        failed = [one.op.route.dst for one in self._failures if isinstance(one.op, AddRoute | ReplaceRoute)]
+        removals = removable(decided.removals, failed)
+        await self._apply([op for op in removals if self._failures.may_try(op, self._now())])
+
+    def _journal_first(self, decided: Plan) -> None:
+        ops = [op for op in decided.makes if _is_unclaimed(op, decided) and self._failures.may_try(op, self._now())]
+        if not ops:
+            return
+        try:
+            self._journal.record(Claims(destinations=decided.unclaimed))
+            self._own(Claims(self._ownership.networks) | self._journal.claims)
+        except JournalUnavailable as error:
+            self._count(journal_errors=1)
+            for op in ops:
+                self._failures.add(op, f"it could not be recognised later: {error}", self._now())
+
+    async def _apply(self, ops: Sequence[Op]) -> None:
+        if not ops:
+            return
+        for op, refusal in zip(ops, await self._kernel.apply(ops), strict=True):
+            if refusal is None or _is_gone_anyway(op, refusal):
+                self._note_done(op)
+            else:
+                self._failures.add(op, refusal, self._now())
+                self._mirror.is_stale = True  # it is not as we thought
+                self._count(refused=1)
+
+    def _note_done(self, op: Op) -> None:
+        self._failures.remove(op)
+        if isinstance(op, WriteSysctl):
+            self._mirror.learn_sysctls({op.path: op.value})
+        if isinstance(op, DeleteRoute):
+            self._count(removed=1)
+        else:
+            self._count(written=1)
+
+    # Waiting.
+
+    def _answer(self, waiter: _Waiter) -> None:
+        if waiter.done.done():
+            return
+        statuses = {key: status for key in waiter.keys if (status := self.status(key)) is not None}
+        for key, status in statuses.items():
+            if self._is_hopeless(key, status):
+                waiter.done.set_exception(NotSettled(key, status))
+                return
+        if all(status.state is State.IN_KERNEL for status in statuses.values()):
+            waiter.done.set_result(None)
+
+    def _is_hopeless(self, key: RouteKey, status: Status) -> bool:
+        failure = self._failures.get(key)
+        is_refused = status.state is State.FAILED and failure is not None and failure.attempts >= _HOPELESS_AFTER
+        return is_refused or status.state is State.CONFLICT
+
+    def _count(self, **more: int) -> None:
+        raised = {name: getattr(self._counters, name) + n for name, n in more.items()}
+        self._counters = replace(self._counters, **raised)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _is_unclaimed(op: Op, decided: Plan) -> bool:
+    return isinstance(op, AddRoute | ReplaceRoute) and op.route.dst in decided.unclaimed
+
+
+def _is_gone_anyway(op: Op, refusal: Refusal) -> bool:
+    return isinstance(op, DeleteRoute) and refusal.code == errno.ESRCH
+
+
+def _is_inside(dst: Network, pool: Network) -> bool:
+    return dst.version == pool.version and dst.prefixlen >= pool.prefixlen and dst.overlaps(pool)
