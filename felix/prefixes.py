@@ -31,6 +31,22 @@ class PrefixTable(Generic[T]):
         width, bits = network.max_prefixlen, int(network.network_address)
         return self._matches(network.version, bits, width, network.prefixlen)
 
+    def best(self, network: Network) -> T | None:
+        """The value of the most specific entry that contains ``network``, itself included, or None."""
+        bits, width, longest = int(network.network_address), network.max_prefixlen, network.prefixlen
+        for length, level in self._by_length[network.version]:
+            if length <= longest and (entry := level.get(bits >> (width - length))) is not None:
+                return entry[1]
+        return None
+
+    def best_at(self, address: Address) -> T | None:
+        """The value of the most specific entry that contains ``address``, or None."""
+        bits, width = int(address), address.max_prefixlen
+        for length, level in self._by_length[address.version]:
+            if (entry := level.get(bits >> (width - length))) is not None:
+                return entry[1]
+        return None
+
     def containing(self, address: Address) -> Iterator[tuple[Network, T]]:
         """The entries that contain ``address``, the most specific first."""
         width = address.max_prefixlen

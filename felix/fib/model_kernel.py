@@ -68,7 +68,7 @@ class ModelKernel:
     def __init__(self, *, most_changes: int = 100_000) -> None:
         """``most_changes`` may wait to be taken; then they are dropped and Lost takes their place."""
         self._links: dict[str, Link] = {}
-        self._addresses: list[InterfaceAddress] = []
+        self._addresses: dict[InterfaceAddress, int] = {}  # and the metric of its connected route
         self._routes: dict[RouteKey, list[Route]] = {}
         self._sysctls = dict(_GLOBAL_SYSCTLS)
         self._changes: deque[Change] = deque()
@@ -140,7 +140,7 @@ class ModelKernel:
         if self._links[name].is_up:
             self.set_down(name)
         for address in [address for address in self._addresses if address.device == name]:
-            self._addresses.remove(address)
+            del self._addresses[address]
             self._tell(AddressGone(address))
         link = self._links.pop(name)
         for path in _DEVICE_SYSCTLS:
@@ -158,22 +158,23 @@ class ModelKernel:
     def set_down(self, name: str) -> None:
         self._set_link(name, is_up=False)
         self._flush(name, versions=(4, 6))
-        for address in [one for one in self._addresses if one.device == name and one.address.version == 6]:
-            self._addresses.remove(address)
+        for address in [*self._own(name, 6)]:
+            del self._addresses[address]
             self._tell(AddressGone(address))
 
-    def add_address(self, device: str, interface: Interface) -> None:
+    def add_address(self, device: str, interface: Interface, *, metric: int = 0) -> None:
+        """``metric`` is for the connected route (``ip addr add … metric``)."""
         address = InterfaceAddress(device, interface.ip, interface.network.prefixlen)
-        self._addresses.append(address)
+        self._addresses[address] = metric or _CONNECTED_METRIC[interface.version]
         self._tell(AddressNow(address))
         if self._links[device].is_up:
             self._connect(address)
 
     def delete_address(self, device: str, interface: Interface) -> None:
         address = InterfaceAddress(device, interface.ip, interface.network.prefixlen)
-        self._addresses.remove(address)
+        connected = _connected(address, self._addresses.pop(address))
         self._tell(AddressGone(address))
-        if (connected := _connected(address)).key in self._routes:
+        if connected.key in self._routes:
             self._delete(connected)
         self._vanish(lambda route: route.source == interface.ip)
         if interface.version == 4 and not any(self._own(device, 4)):
@@ -262,7 +263,7 @@ class ModelKernel:
         )
 
     def _connect(self, address: InterfaceAddress) -> None:
-        route = _connected(address)
+        route = _connected(address, self._addresses[address])
         if route.dst.prefixlen < route.dst.max_prefixlen and route.key not in self._routes:
             self._routes[route.key] = [route]
             self._tell(RouteNow(route, in_place=False))
@@ -320,7 +321,7 @@ def _is_meant(asked: Route, route: Route) -> bool:
     return _as_kept(any_metric) == route
 
 
-def _connected(address: InterfaceAddress) -> Route:
+def _connected(address: InterfaceAddress, metric: int) -> Route:
     version = address.address.version
     return Route(
         ip_network(f"{address.address}/{address.prefix_length}", strict=False),
@@ -328,5 +329,5 @@ def _connected(address: InterfaceAddress) -> Route:
         protocol=Protocol.KERNEL,
         scope=Scope.LINK if version == 4 else Scope.GLOBAL,
         source=address.address if version == 4 else None,
-        metric=_CONNECTED_METRIC[version],
+        metric=metric,
     )

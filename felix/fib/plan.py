@@ -93,18 +93,13 @@ def plan(
     ownership: Ownership,
     in_sync: InSync,
     displaced: Set[RouteKey] = frozenset(),
-    only: Collection[RouteKey] | None = None,
 ) -> Plan:
-    """The ops that turn ``actual`` into ``desired``.
-
-    ``only`` looks at these keys and no others: the whole plan is the union over any split of the keys that keeps those
-    of one destination together.
-    """
+    """The ops that turn ``actual`` into ``desired``."""
     raised = {device for device in desired.devices_up if _must_be_raised(device, actual, ownership)}
     usable = {name for name, link in actual.links.items() if link.is_up} | raised
-    writes = _writes(desired, actual, ownership, usable, displaced, only)
+    writes = _writes(desired, actual, ownership, usable, displaced)
     waiting = {key.dst for key in writes.pending} | desired.pending.keys()
-    removals = sorted(_removals(desired, actual, ownership, in_sync, waiting, only), key=_least_specific_first)
+    removals = sorted(_removals(desired, actual, ownership, in_sync, waiting), key=_least_specific_first)
     return Plan(
         makes=(
             *(RaiseLink(device) for device in sorted(raised)),
@@ -138,18 +133,11 @@ class _Writes:
 
 
 def _writes(
-    desired: Desired,
-    actual: Actual,
-    ownership: Ownership,
-    usable: Set[str],
-    displaced: Set[RouteKey],
-    only: Collection[RouteKey] | None,
+    desired: Desired, actual: Actual, ownership: Ownership, usable: Set[str], displaced: Set[RouteKey]
 ) -> _Writes:
     writes = _Writes()
-    for key in desired.routes if only is None else only:
-        if (item := desired.routes.get(key)) is None:
-            continue
-        route, found = item[0], actual.routes.get(key)
+    for key, (route, _) in desired.routes.items():
+        found = actual.routes.get(key)
         if found is route or found == route:
             continue
         if found is not None and not _gives_way(found, ownership, is_displaced=key in displaced):
@@ -175,26 +163,20 @@ def _missing_device(route: Route, actual: Actual, usable: Set[str]) -> str:
 
 
 def _removals(
-    desired: Desired,
-    actual: Actual,
-    ownership: Ownership,
-    in_sync: InSync,
-    waiting: Set[Network],
-    only: Collection[RouteKey] | None,
+    desired: Desired, actual: Actual, ownership: Ownership, in_sync: InSync, waiting: Set[Network]
 ) -> Iterator[DeleteRoute]:
-    for route in _unwanted(desired, actual, only):
+    for route in _unwanted(desired, actual):
         if route.dst not in waiting and in_sync.covers(route, ownership) and judge(route, ownership).is_ours:
             yield DeleteRoute(route)
 
 
-def _unwanted(desired: Desired, actual: Actual, only: Collection[RouteKey] | None) -> Iterator[Route]:
+def _unwanted(desired: Desired, actual: Actual) -> Iterator[Route]:
     """Routes whose key nobody wants, and strays beside a wanted one: behind it, or before it when it is behind."""
-    for key in actual.routes if only is None else only:
-        if key not in desired.routes and key in actual.routes:
-            yield actual.routes[key]
-    for key in actual.shadowed if only is None else actual.shadowed.keys() & set(only):
+    for key, found in actual.routes.items():
+        if key not in desired.routes:
+            yield found
+    for key, behind in actual.shadowed.items():
         wanted = desired.routes[key][0] if key in desired.routes else None
-        behind = actual.shadowed[key]
         if wanted in behind and wanted is not None:
             yield actual.routes[key]
         yield from (route for route in behind if route != wanted)

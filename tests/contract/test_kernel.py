@@ -356,6 +356,13 @@ def test_a_device_is_told_from_its_birth_to_its_end(world: World) -> None:
     assert "cali2" in [change.name for change in told if isinstance(change, LinkGone)]
 
 
+def test_an_addresss_connected_route_has_its_metric_and_goes_with_it(world: World) -> None:
+    world.person.add_address("cali1", "10.1.1.1/24", metric=100)
+    assert world.show() == "10.1.1.0/24 dev cali1 proto kernel scope link src 10.1.1.1 metric 100\n" + CONNECTED
+    world.person.delete_address("cali1", "10.1.1.1/24")
+    assert world.show() == CONNECTED
+
+
 def test_an_address_is_told_when_it_comes_and_when_it_goes(world: World) -> None:
     world.person.add_address("cali1", "10.1.1.1/24")
     world.person.delete_address("cali1", "10.1.1.1/24")

@@ -22,7 +22,7 @@ class Person(Protocol):
     def delete_link(self, name: str) -> None: ...
     def set_up(self, name: str) -> None: ...
     def set_down(self, name: str) -> None: ...
-    def add_address(self, device: str, interface: str) -> None: ...
+    def add_address(self, device: str, interface: str, *, metric: int = 0) -> None: ...
     def delete_address(self, device: str, interface: str) -> None: ...
     def append(self, route: Route, *, first: bool = False) -> None: ...
     def ip_route(self, version: int = 4) -> str:
@@ -64,8 +64,8 @@ class ModelPerson:
         self.set_up = kernel.set_up
         self.set_down = kernel.set_down
 
-    def add_address(self, device: str, interface: str) -> None:
-        self._kernel.add_address(device, ip_interface(interface))
+    def add_address(self, device: str, interface: str, *, metric: int = 0) -> None:
+        self._kernel.add_address(device, ip_interface(interface), metric=metric)
 
     def delete_address(self, device: str, interface: str) -> None:
         self._kernel.delete_address(device, ip_interface(interface))
@@ -95,8 +95,8 @@ class RealPerson:
     def set_down(self, name: str) -> None:
         ip(f"link set {name} down")
 
-    def add_address(self, device: str, interface: str) -> None:
-        ip(f"addr add {interface} dev {device}" + (" nodad" if ":" in interface else ""))
+    def add_address(self, device: str, interface: str, *, metric: int = 0) -> None:
+        ip(f"addr add {interface} dev {device} metric {metric}" + (" nodad" if ":" in interface else ""))
 
     def delete_address(self, device: str, interface: str) -> None:
         ip(f"addr del {interface} dev {device}")

@@ -210,13 +210,3 @@ def test_a_failed_write_calls_off_the_removals_that_overlap_with_it() -> None:
     ]
     kept = removable(removals, [ip_network("10.244.1.0/26")])
     assert [str(op.route.dst) for op in kept] == ["10.244.104.0/26", "fd00::1/128"]
-
-
-def test_a_plan_of_some_keys_is_that_part_of_the_whole() -> None:
-    desired = wanted(route("10.244.104.0/26"), pod("10.244.166.128/32"))
-    actual = found(route("10.244.104.0/26", NODE3), route("10.244.7.0/26"))
-    some = frozenset({route("10.244.104.0/26").key, route("10.244.7.0/26").key})
-    assert str(decide(desired, actual, only=some)) == (
-        "route replace 10.244.104.0/26 via 192.168.50.11 dev ens33 proto bird\n"
-        "route del 10.244.7.0/26 via 192.168.50.11 dev ens33 proto bird\n"
-    )

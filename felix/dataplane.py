@@ -1,0 +1,54 @@
+"""View, desired and reconciler, joined: what is known goes in at one end, routes come out at the other.
+
+Whoever feeds :attr:`Dataplane.view` calls :meth:`Dataplane.changed` once for all that came together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from felix.desired import Desirer
+from felix.fib.journal import Journal
+from felix.fib.kernel import Kernel
+from felix.fib.mirror import Surroundings
+from felix.fib.reconciler import REFRESH_S, Reconciler
+from felix.view import View
+
+
+class Dataplane:
+    """``node`` is this node's name; ``on_pass`` is called after each of the reconciler's passes. Run
+    ``reconciler.run``.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        kernel: Kernel,
+        journal: Journal,
+        *,
+        on_pass: Callable[[], None] = lambda: None,
+        pod_prefix: str = "cali",
+        refresh_s: float = REFRESH_S,
+        rng: Random | None = None,
+    ) -> None:
+        self.view = View(node)
+        self._desirer = Desirer()
+        self.reconciler = Reconciler(
+            kernel,
+            journal,
+            on_surroundings=self._see,
+            on_pass=on_pass,
+            pod_prefix=pod_prefix,
+            refresh_s=refresh_s,
+            rng=rng,
+        )
+
+    def changed(self) -> None:
+        """The view is another: from now on the kernel should hold what follows from it."""
+        pools = [pool.cidr for pool in self.view.pools.values()]
+        self.reconciler.want(self._desirer.desire(self.view), pools=pools, in_sync=self.view.in_sync)
+
+    def _see(self, surroundings: Surroundings) -> None:
+        self.view.see(surroundings)
+        self.changed()

@@ -1,0 +1,24 @@
+"""Way: how packets get to a peer, whatever the destination behind it. What every file of this folder answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from felix.fib.model import Hop, Network, Route
+from felix.reach.local import IPV6_METRIC
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Routes to destinations behind one peer differ in nothing but the destination."""
+
+    hops: tuple[Hop, ...]
+    mtu_bytes: int = 0
+
+    def to(self, dst: Network) -> Route:
+        return Route(dst, self.hops, metric=0 if dst.version == 4 else IPV6_METRIC, mtu_bytes=self.mtu_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class NoWay:
+    why: str

@@ -1,0 +1,123 @@
+"""All that felix knows, as tables: filled by events, read whole.
+
+Level-based: an event says what is, not what happened, so the order of events, events that come twice and events that
+were merged into one leave the same tables. Nothing is decided here. What cannot be told from the tables is which of
+them are complete: a kind is *listed* once its first whole list has been taken, and stays so, because a watch that is
+lost and found again is followed by differences to what is here and never by an empty table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from bgp.learned import Message
+from datastore.resource import Key
+from datastore.resources import BlockAffinity, IPAMBlock, IPPool, Node, WorkloadEndpoint
+from felix.fib.mirror import Surroundings
+from felix.fib.model import Network
+from felix.fib.plan import InSync
+from felix.reach.bgp import Announced
+from felix.reach.reach import Reach
+
+Listed = IPPool | Node | BlockAffinity | IPAMBlock | WorkloadEndpoint
+KINDS = ("IPPool", "Node", "BlockAffinity", "IPAMBlock", "WorkloadEndpoint")
+_FOR_REMOTE = {"IPPool", "Node", "BlockAffinity", "IPAMBlock"}
+_ON_THE_MAP = {"IPPool", "Node"}
+
+
+class View:
+    """``node`` is this node's name. ``map_version`` grows when that changes in which every destination is looked up:
+    pools, nodes, surroundings.
+    """
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.surroundings = Surroundings()
+        self.map_version = 0
+        self._tables: dict[str, dict[Key, Any]] = {kind: {} for kind in KINDS}
+        self._listed: set[str] = set()
+        self._announced = Announced()
+
+    # What is known.
+
+    @property
+    def pools(self) -> Mapping[Key, IPPool]:
+        return self._tables["IPPool"]
+
+    @property
+    def nodes(self) -> Mapping[Key, Node]:
+        return self._tables["Node"]
+
+    @property
+    def affinities(self) -> Mapping[Key, BlockAffinity]:
+        return self._tables["BlockAffinity"]
+
+    @property
+    def blocks(self) -> Mapping[Key, IPAMBlock]:
+        return self._tables["IPAMBlock"]
+
+    @property
+    def endpoints(self) -> Mapping[Key, WorkloadEndpoint]:
+        return self._tables["WorkloadEndpoint"]
+
+    @property
+    def announced(self) -> Mapping[Network, Reach]:
+        return self._announced.reaches
+
+    @property
+    def can_place_remote(self) -> bool:
+        """Whether enough is known to say how anything remote is reached: without pools everything looks external."""
+        return self._listed >= _FOR_REMOTE
+
+    @property
+    def in_sync(self) -> InSync:
+        return InSync(
+            pods="WorkloadEndpoint" in self._listed,
+            blocks="BlockAffinity" in self._listed,
+            remote=self.can_place_remote and self._announced.is_in_sync,
+        )
+
+    # What happens.
+
+    def put(self, value: Listed) -> bool:
+        """Returns whether that changes anything: most writes to a node are not about what is read here."""
+        key = value.resource.key
+        table = self._tables[key.kind]
+        if _says_the_same(table.get(key), value):
+            return False
+        table[key] = value
+        self._redraw(key.kind)
+        return True
+
+    def gone(self, key: Key) -> bool:
+        """Returns whether it was there."""
+        if self._tables[key.kind].pop(key, None) is None:
+            return False
+        self._redraw(key.kind)
+        return True
+
+    def listed(self, kind: str) -> None:
+        """The first whole list of ``kind`` has been taken."""
+        self._listed.add(kind)
+
+    def hear(self, message: Message) -> None:
+        """From the BGP speaker."""
+        self._announced.hear(message)
+
+    def see(self, surroundings: Surroundings) -> None:
+        """From the kernel."""
+        self.surroundings = surroundings
+        self.map_version += 1
+
+    def _redraw(self, kind: str) -> None:
+        if kind in _ON_THE_MAP:
+            self.map_version += 1
+
+
+def _says_the_same(known: Listed | None, value: Listed) -> bool:
+    """But for the rest of its document. The time of creation counts: of two endpoints the younger has the address."""
+    if known is None or known.resource.created != value.resource.created:
+        return False
+    return replace(value, resource=known.resource) == known
