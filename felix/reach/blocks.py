@@ -18,7 +18,7 @@ from felix.view import View
 
 
 def reaches(view: View, is_asked: Callable[[Network], bool]) -> Iterator[Reach]:
-    """Of other nodes, in the blocks that ``is_asked`` for. A node without an address gives a Reach without next hops."""
+    """Of other nodes, in blocks that ``is_asked`` for. A node without an address gives a Reach without next hops."""
     for block in view.blocks.values():
         if is_asked(block.cidr):
             for dst, node in _holders(block):

@@ -17,7 +17,7 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """``dst`` is reached through any of ``next_hops``, all equally good. ``told_by``: a neighbour or a node, for Why."""
+    """``dst`` is reached through any of ``next_hops``, all equally good. ``told_by`` is a neighbour or a node."""
 
     dst: Network
     next_hops: tuple[Address, ...]
