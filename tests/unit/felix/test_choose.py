@@ -24,14 +24,14 @@ NEAR, FAR = "192.168.50.11", "192.168.51.12"
         (p(disabled=True), FAR, "bgp, direct: pool p"),
         (p(ipipMode="Always"), NEAR, "bgp, ipip: pool p, ipipMode Always"),
         (
-            pool(ipipMode="CrossSubnet"),
+            p(ipipMode="CrossSubnet"),
             NEAR,
             "bgp, direct: pool p, ipipMode CrossSubnet, same subnet",
         ),
         (p(ipipMode="CrossSubnet"), FAR, "bgp, ipip: pool p, ipipMode CrossSubnet"),
         (p(vxlanMode="Always"), NEAR, "blocks, vxlan: pool p, vxlanMode Always"),
         (
-            pool(vxlanMode="CrossSubnet"),
+            p(vxlanMode="CrossSubnet"),
             NEAR,
             "blocks, direct: pool p, vxlanMode CrossSubnet, same subnet",
         ),
