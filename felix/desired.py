@@ -33,7 +33,7 @@ _POD_SYSCTLS = {
 }
 _NODE_SYSCTLS = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
-_Placed = tuple[RouteKey, tuple[Route, Why]] | Why | None
+_Placed = tuple[Route, Why] | Why | None
 """What became of a reach: a route; the reason that there is none now; or nothing, another source answers for it."""
 
 
@@ -48,7 +48,7 @@ class Desirer:
 
     def __init__(self) -> None:
         self._atlas: Atlas | None = None
-        self._placed: dict[Network, tuple[Reach, _Placed]] = {}
+        self._placed: dict[int, tuple[Reach, _Placed]] = {}  # by the reach's id, which it keeps alive
 
     def desire(self, view: View) -> Desired:
         routes: dict[RouteKey, tuple[Route, Why]] = {}
@@ -58,7 +58,7 @@ class Desirer:
                 if isinstance(placed, Why):
                     pending[dst] = placed
                 elif placed is not None:
-                    routes[placed[0]] = placed[1]
+                    routes[placed[0].key] = placed
         for route, why in chain(local.blackholes(view), local.pod_routes(view)):
             routes[route.key] = (route, why)
             pending.pop(route.dst, None)
@@ -69,11 +69,11 @@ class Desirer:
         atlas = self._atlas_for(view)
         if len(self._placed) > 2 * len(view.announced):
             self._placed = {}
-        for dst, reach in view.announced.items():
-            known = self._placed.get(dst)
-            if known is None or known[0] is not reach:
-                known = self._placed[dst] = (reach, _place(reach, atlas))
-            yield dst, known[1]
+        for reach in view.announced.values():
+            known = self._placed.get(id(reach))
+            if known is None:
+                known = self._placed[id(reach)] = (reach, _place(reach, atlas))
+            yield reach.dst, known[1]
         for reach in blocks.reaches(view, lambda dst: source_for(atlas.pool_of(dst)) is Source.BLOCKS):
             yield reach.dst, _place(reach, atlas)
 
@@ -91,8 +91,7 @@ def _place(reach: Reach, atlas: Atlas) -> _Placed:
     way, why = atlas.way(reach, pool)
     if isinstance(way, NoWay):
         return why
-    route = way.to(reach.dst)
-    return route.key, (route, why)
+    return way.to(reach.dst), why
 
 
 def _devices_up(view: View) -> dict[str, Why]:

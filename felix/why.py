@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from felix.fib.model import Actual, Address, Desired, Network, Route, RouteKey, RouteType
-from felix.fib.owner import Ownership, judge
+from felix.fib.owner import Ownership, is_ours, judge
 from felix.fib.status import Status
 from felix.prefixes import PrefixTable
 
@@ -79,8 +79,9 @@ def _held(dst: Network, evidence: Evidence) -> Iterator[str]:
 
 
 def _unwanted(route: Route, evidence: Evidence) -> str:
-    is_ours = judge(route, evidence.ownership).is_ours
-    return ", wanted by nobody" if is_ours and route.key not in evidence.desired.routes else ""
+    if route.key in evidence.desired.routes or not is_ours(route, evidence.ownership):
+        return ""
+    return ", wanted by nobody"
 
 
 def _line(word: str, text: str) -> str:

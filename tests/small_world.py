@@ -27,7 +27,7 @@ from felix.fib.model import (
     Why,
 )
 from felix.fib.model_kernel import ModelKernel
-from felix.fib.owner import Ownership, judge
+from felix.fib.owner import Ownership, is_ours
 
 WHY = Why("drawn")
 DESTINATIONS = tuple(
@@ -149,4 +149,4 @@ def way_of(address: Address, actual: Actual) -> Route | None:
 
 
 def foreign_routes(actual: Actual) -> list[str]:
-    return [str(route) for route in all_routes(actual) if not judge(route, OWNERSHIP).is_ours]
+    return [str(route) for route in all_routes(actual) if not is_ours(route, OWNERSHIP)]

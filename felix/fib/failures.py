@@ -44,7 +44,8 @@ class Failures:
         self._found[subject_of(op)] = Failure(op, why, attempts, now + self.backoff_s(attempts))
 
     def remove(self, op: Op) -> None:
-        self._found.pop(subject_of(op), None)
+        if self._found:
+            self._found.pop(subject_of(op), None)
 
     def keep_only(self, ops: Collection[Op]) -> None:
         """What is no longer to be done cannot fail any more."""
@@ -53,7 +54,7 @@ class Failures:
             self._found = {subject: one for subject, one in self._found.items() if subject in subjects}
 
     def may_try(self, op: Op, now: float) -> bool:
-        former = self._found.get(subject_of(op))
+        former = self._found.get(subject_of(op)) if self._found else None
         return former is None or former.op != op or former.retry_at <= now
 
     def retry_at_once(self, device: str, now: float) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from felix.fib.kernel import AddressGone, AddressNow, Change, LinkGone, LinkNow, Lost, RouteGone, RouteNow
 from felix.fib.model import Actual, InterfaceAddress, Link, Route, RouteKey
-from felix.fib.owner import Ownership, judge
+from felix.fib.owner import Ownership, is_ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Mirror:
             return
         if found is not None and not in_place:
             self.is_stale = True
-        if found is not None and judge(found, ownership).is_ours and not judge(route, ownership).is_ours:
+        if found is not None and is_ours(found, ownership) and not is_ours(route, ownership):
             self._displaced[key] = route
         else:
             self._displaced.pop(key, None)
@@ -168,4 +168,4 @@ def _is_ground(route: Route, ownership: Ownership) -> bool:
     """Whether a next hop may be found through ``route``: not through ours, and not through a pod."""
     if any(ownership.is_pod_device(hop.device) for hop in route.hops):
         return False
-    return not judge(route, ownership).is_ours
+    return not is_ours(route, ownership)

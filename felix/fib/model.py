@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from errno import errorcode
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import cast
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -68,6 +69,13 @@ class RouteKey:
     metric: int = 0
     table: int = MAIN_TABLE
     tos: int = 0
+    _hash: int = field(init=False, repr=False, compare=False)  # a network's takes longer than all look-ups together
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.dst, self.metric, self.table, self.tos)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +96,13 @@ class Route:
     tos: int = 0
     mtu_bytes: int = 0
     source: Address | None = None
+    _key: RouteKey | None = field(init=False, repr=False, compare=False, default=None)
 
     @property
     def key(self) -> RouteKey:
-        return RouteKey(self.dst, self.metric, self.table, self.tos)
+        if self._key is None:
+            object.__setattr__(self, "_key", RouteKey(self.dst, self.metric, self.table, self.tos))
+        return cast(RouteKey, self._key)
 
     def __str__(self) -> str:
         """As ``ip route`` prints it, without a trailing blank."""

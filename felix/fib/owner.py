@@ -41,17 +41,21 @@ class Ownership:
     networks: frozenset[Network] = frozenset()
     destinations: frozenset[Network] = frozenset()
     pod_prefix: str = "cali"
-    _inside: PrefixTable[None] = field(init=False, repr=False, compare=False)
+    _inside: PrefixTable[Network] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_inside", PrefixTable((network, None) for network in self.networks))
+        object.__setattr__(self, "_inside", PrefixTable((network, network) for network in self.networks))
 
     def claims(self, dst: Network) -> bool:
         """Whether a route to ``dst`` of our form is ours. What it does not claim is journaled before it is written."""
-        return dst in self.destinations or any(self._inside.covering(dst))
+        return self._inside.best(dst) is not None or dst in self.destinations
 
     def is_pod_device(self, name: str) -> bool:
         return name.startswith(self.pod_prefix)
+
+
+def is_ours(route: Route, ownership: Ownership) -> bool:
+    return _has_our_form(route, ownership) and ownership.claims(route.dst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,6 @@ class Verdict:
 
     owner: Owner
     reason: str
-
-    @property
-    def is_ours(self) -> bool:
-        return self.owner is Owner.OURS
 
     def __str__(self) -> str:
         return f"{self.owner.value}: {self.reason}"
@@ -74,7 +74,7 @@ _OUR_TYPES = (RouteType.UNICAST, RouteType.BLACKHOLE)
 
 
 def judge(route: Route, ownership: Ownership) -> Verdict:
-    """Whose ``route`` is, and by which rule."""
+    """Whose ``route`` is, and by which rule: :func:`is_ours` in words."""
     if route.protocol in _OF_THE_KERNEL:
         return Verdict(Owner.KERNEL, _OF_THE_KERNEL[route.protocol])
     if not _has_our_form(route, ownership):

@@ -37,7 +37,7 @@ from felix.fib.model import (
     RouteType,
     WriteSysctl,
 )
-from felix.fib.owner import Ownership, judge
+from felix.fib.owner import Ownership, is_ours, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _writes(
 
 
 def _gives_way(found: Route, ownership: Ownership, *, is_displaced: bool) -> bool:
-    return judge(found, ownership).is_ours or (is_displaced and found.protocol == Protocol.BOOT)
+    return is_ours(found, ownership) or (is_displaced and found.protocol == Protocol.BOOT)
 
 
 def _missing_device(route: Route, actual: Actual, usable: Set[str]) -> str:
@@ -166,20 +166,22 @@ def _removals(
     desired: Desired, actual: Actual, ownership: Ownership, in_sync: InSync, waiting: Set[Network]
 ) -> Iterator[DeleteRoute]:
     for route in _unwanted(desired, actual):
-        if route.dst not in waiting and in_sync.covers(route, ownership) and judge(route, ownership).is_ours:
+        if route.dst not in waiting and in_sync.covers(route, ownership) and is_ours(route, ownership):
             yield DeleteRoute(route)
 
 
 def _unwanted(desired: Desired, actual: Actual) -> Iterator[Route]:
-    """Routes whose key nobody wants, and strays beside a wanted one: behind it, or before it when it is behind."""
+    """Routes whose key nobody wants, and strays beside a wanted one. Of one key the hindmost first, so that none of
+    them comes to the front on its way out.
+    """
+    for key, behind in actual.shadowed.items():
+        wanted = desired.routes[key][0] if key in desired.routes else None
+        yield from (route for route in reversed(behind) if route != wanted)
+        if wanted in behind:
+            yield actual.routes[key]
     for key, found in actual.routes.items():
         if key not in desired.routes:
             yield found
-    for key, behind in actual.shadowed.items():
-        wanted = desired.routes[key][0] if key in desired.routes else None
-        if wanted in behind and wanted is not None:
-            yield actual.routes[key]
-        yield from (route for route in behind if route != wanted)
 
 
 def _most_specific_first(op: AddRoute | ReplaceRoute) -> tuple[int, int, int]:

@@ -37,7 +37,7 @@ from felix.fib.model import (
     RouteKey,
     WriteSysctl,
 )
-from felix.fib.owner import Ownership, judge
+from felix.fib.owner import Ownership, is_ours
 from felix.fib.pace import Pace
 from felix.fib.plan import ALL_IN_SYNC, InSync, Plan, plan, removable
 from felix.fib.status import Counters, NotSettled, Report, State, Status
@@ -266,7 +266,7 @@ class Reconciler:
         """Forget what nothing needs any more: not wanted, and no route of ours left in the kernel."""
         if self._mirror.is_stale or wish.in_sync != ALL_IN_SYNC:
             return
-        ours = [route.dst for route in self._mirror.actual.routes.values() if judge(route, self._ownership).is_ours]
+        ours = [route.dst for route in self._mirror.actual.routes.values() if is_ours(route, self._ownership)]
         needed = {*ours, *(key.dst for key in wish.desired.routes)}
         claims = self._journal.claims
         former = [pool for pool in claims.pools - wish.pools if not any(_is_inside(dst, pool) for dst in needed)]
@@ -324,22 +324,17 @@ class Reconciler:
     async def _apply(self, ops: Sequence[Op]) -> None:
         if not ops:
             return
+        done: list[Op] = []
         for op, refusal in zip(ops, await self._kernel.apply(ops), strict=True):
             if refusal is None or _is_gone_anyway(op, refusal):
-                self._note_done(op)
+                self._failures.remove(op)
+                done.append(op)
             else:
                 self._failures.add(op, refusal, self._now())
                 self._mirror.is_stale = True  # it is not as we thought
-                self._count(refused=1)
-
-    def _note_done(self, op: Op) -> None:
-        self._failures.remove(op)
-        if isinstance(op, WriteSysctl):
-            self._mirror.learn_sysctls({op.path: op.value})
-        if isinstance(op, DeleteRoute):
-            self._count(removed=1)
-        else:
-            self._count(written=1)
+        self._mirror.learn_sysctls({op.path: op.value for op in done if isinstance(op, WriteSysctl)})
+        removed = sum(isinstance(op, DeleteRoute) for op in done)
+        self._count(written=len(done) - removed, removed=removed, refused=len(ops) - len(done))
 
     # Waiting.
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from felix.fib.model import DeleteRoute, RaiseLink
-from felix.fib.owner import judge
+from felix.fib.owner import is_ours
 from felix.fib.plan import ALL_IN_SYNC, NOTHING_IN_SYNC, InSync, plan
 from tests.small_world import OWNERSHIP, Case, cases, foreign_routes, read
 
@@ -36,7 +36,7 @@ def test_everything_of_ours_that_nobody_wants_or_waits_for_is_gone_once_all_is_i
         kernel.do(op)
     waiting = case.desired.pending.keys() | {key.dst for key in decided.pending}
     left = [route for key, route in read(kernel).routes.items() if key not in case.desired.routes]
-    assert [str(route) for route in left if judge(route, OWNERSHIP).is_ours and route.dst not in waiting] == []
+    assert [str(route) for route in left if is_ours(route, OWNERSHIP) and route.dst not in waiting] == []
 
 
 @given(cases(), any_sync)

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from felix.fib.model import Hop, Protocol, Route, RouteType, Scope
-from felix.fib.owner import Ownership, judge, left_by_bird
+from felix.fib.owner import Ownership, is_ours, judge, left_by_bird
 
 OWNERSHIP = Ownership(
     networks=frozenset({ip_network("10.244.0.0/16"), ip_network("fd00::/48")}),
@@ -57,17 +57,18 @@ def route(dst: str, device: str = "", protocol: int = Protocol.BIRD, **rest: obj
 )
 def test_a_route_is_judged_by_its_mark_its_device_and_its_destination(found: Route, verdict: str) -> None:
     assert str(judge(found, OWNERSHIP)) == verdict
+    assert is_ours(found, OWNERSHIP) == verdict.startswith("ours")
 
 
 def test_without_pools_and_journal_nothing_is_ours() -> None:
     ours_elsewhere = [route("10.244.104.0/26", "ens33"), route("10.244.166.128/32", "cali1", Protocol.BOOT)]
-    assert not any(judge(found, Ownership()).is_ours for found in ours_elsewhere)
+    assert not any(is_ours(found, Ownership()) for found in ours_elsewhere)
 
 
 def test_the_prefix_of_pods_devices_is_configurable() -> None:
     ownership = Ownership(networks=OWNERSHIP.networks, pod_prefix="eni")
-    assert judge(route("10.244.166.128/32", "eni7", Protocol.BOOT), ownership).is_ours
-    assert not judge(route("10.244.166.128/32", "cali1", Protocol.BOOT), ownership).is_ours
+    assert is_ours(route("10.244.166.128/32", "eni7", Protocol.BOOT), ownership)
+    assert not is_ours(route("10.244.166.128/32", "cali1", Protocol.BOOT), ownership)
 
 
 def test_what_upstreams_bird_left_outside_the_pools_is_named_for_an_explicit_takeover() -> None:

@@ -195,6 +195,15 @@ def test_our_route_behind_a_stray_comes_forward_when_that_goes() -> None:
     assert str(decide(wanted(ours), actual)) == "route del 10.244.104.0/26 via 192.168.50.12 dev ens33 proto bird\n"
 
 
+def test_of_several_that_nobody_wants_the_hindmost_goes_first() -> None:
+    first, behind = route("10.244.104.0/26"), blackhole("10.244.104.0/26")
+    actual = Actual(found().links, routes={first.key: first}, shadowed={first.key: (behind,)})
+    assert str(decide(wanted(), actual)) == (
+        "route del blackhole 10.244.104.0/26 proto bird\n"
+        "route del 10.244.104.0/26 via 192.168.50.11 dev ens33 proto bird\n"
+    )
+
+
 def test_our_route_behind_a_foreign_one_is_a_conflict() -> None:
     ours, foreign = route("10.244.104.0/26"), route("10.244.104.0/26", NODE3, Protocol.STATIC)
     actual = Actual(found().links, routes={ours.key: foreign}, shadowed={ours.key: (ours,)})
