@@ -1,0 +1,49 @@
+"""Which datastore the environment names. Loads the one driver that is asked for, and opens nothing yet.
+
+DATASTORE_TYPE   sqlite (the default for now), etcdv3 or kubernetes, as upstream calls them
+DATASTORE_PATH   the file of sqlite; its directory must exist
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from datastore.store import Rejected, Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+DEFAULT_TYPE = "sqlite"
+DEFAULT_PATH = "/var/lib/calico/datastore.sqlite"
+
+Environ = Mapping[str, str]
+
+
+def connect(environ: Environ, *, executor: Executor | None = None) -> Store:
+    """One client. Daemons give an executor of one thread, so that their event loop never waits for a disk.
+
+    Raises Rejected, the user's mistake, where the environment names no datastore that there is.
+    """
+    named = environ.get("DATASTORE_TYPE") or DEFAULT_TYPE
+    driver = _DRIVERS.get(named)
+    if driver is None:
+        raise Rejected("DATASTORE_TYPE", f"{named} is none of {', '.join(_DRIVERS)}")
+    return driver(environ, executor)
+
+
+def _sqlite(environ: Environ, executor: Executor | None) -> Store:
+    from datastore.sqlite import SqliteStore
+
+    return SqliteStore(environ.get("DATASTORE_PATH") or DEFAULT_PATH, executor=executor)
+
+
+def _not_yet(environ: Environ, executor: Executor | None) -> Store:
+    raise Rejected("DATASTORE_TYPE", f"{environ['DATASTORE_TYPE']} is not supported yet, only sqlite is")
+
+
+_DRIVERS: Mapping[str, Callable[[Environ, Executor | None], Store]] = {
+    "sqlite": _sqlite,
+    "etcdv3": _not_yet,
+    "kubernetes": _not_yet,
+}
