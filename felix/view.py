@@ -98,9 +98,11 @@ class View:
         self._redraw(key.kind)
         return True
 
-    def listed(self, kind: str) -> None:
-        """The first whole list of ``kind`` has been taken."""
+    def listed(self, kind: str) -> bool:
+        """The first whole list of ``kind`` has been taken. Returns whether that was not known."""
+        is_first = kind not in self._listed
         self._listed.add(kind)
+        return is_first
 
     def hear(self, message: Message) -> None:
         """From the BGP speaker."""

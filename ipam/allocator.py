@@ -76,10 +76,16 @@ class Allocator:
     """The addresses of one node. ``facts`` says what is decided on; ``wall_ns`` is the wall clock in nanoseconds."""
 
     def __init__(
-        self, records: Records, node: str, *, facts: Callable[[], Awaitable[Facts]], wall_ns: Callable[[], int]
+        self,
+        records: Records,
+        node: str,
+        *,
+        facts: Callable[[], Awaitable[Facts]],
+        wall_ns: Callable[[], int],
+        writer: BlockWriter | None = None,
     ) -> None:
         self._records, self._node, self._facts, self._wall_ns = records, node, facts, wall_ns
-        self._writer = BlockWriter(records)
+        self._writer = writer or BlockWriter(records)
 
     async def assign(self, requests: Sequence[Request]) -> list[Outcome]:
         """One outcome a request, in its place; a holder that has an address of that family gets that one.

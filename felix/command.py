@@ -1,0 +1,143 @@
+"""``calico-node``: one program, a mode by its first flag, as upstream's. A mode imports only what it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+USAGE = """usage: calico-node MODE
+
+  -felix         run the dataplane agent
+  -bgp           run the BGP speaker
+  -startup       write this node and the first pool into the datastore, and end
+  -shutdown      prepare for the node's end, and end
+  -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
+  -felix-ready   exit status 0 when routes are in      -bird-ready   exit status 0 when a neighbour is up
+  -v             print the version
+
+Configured by the environment: NODENAME, DATASTORE_TYPE, DATASTORE_PATH, FELIX_*, IP, AS, CALICO_IPV4POOL_*.
+"""
+
+
+def main() -> int:
+    words = [word.replace("--", "-", 1) for word in sys.argv[1:]]
+    modes = [word for word in words if word in _MODES]
+    unknown = [word for word in words if word not in _MODES]
+    if unknown or not modes:
+        sys.stderr.write((f"calico-node: unknown flag {unknown[0]}\n\n" if unknown else "") + USAGE)
+        return 0 if unknown in (["-h"], ["-help"]) else 2
+    return next((status for status in (_MODES[mode]() for mode in modes) if status), 0)
+
+
+def _felix() -> int:
+    from setproctitle import setproctitle
+
+    from datastore.connect import connect
+    from datastore.store import Rejected
+    from felix import agent, config, notify
+    from felix.startup import BadEnvironment
+
+    try:
+        wanted = config.read(os.environ)
+        connect(os.environ)
+    except (BadEnvironment, Rejected) as error:
+        return _fail(str(error))
+    _log_to_stdout(wanted.log_level)
+    setproctitle("calico-felix")
+    asyncio.run(agent.run(wanted, lambda executor: connect(os.environ, executor=executor), on_ready=notify.ready))
+    return 0
+
+
+def _startup() -> int:
+    from datastore.connect import connect
+    from datastore.store import StoreError
+    from felix.startup import BadEnvironment, start_up
+
+    async def run() -> list[str]:
+        store = connect(os.environ)
+        try:
+            return await start_up(store, os.environ)
+        finally:
+            await store.close()
+
+    try:
+        for line in asyncio.run(run()):
+            sys.stdout.write(f"{line}\n")
+    except (BadEnvironment, StoreError) as error:
+        return _fail(str(error))
+    return 0
+
+
+def _shutdown() -> int:
+    """The dataplane stays as it is; there is nothing else to prepare without Kubernetes."""
+    return 0
+
+
+def _version() -> int:
+    from importlib.metadata import version
+
+    sys.stdout.write(f"v{version('tortie')}\n")
+    return 0
+
+
+def _probe(ask: Callable[[], str]) -> int:
+    why = ask()
+    if why:
+        return _fail(f"calico/node is not ready: {why}")
+    return 0
+
+
+def _felix_live() -> int:
+    from felix import probes
+
+    return _probe(lambda: probes.felix("liveness"))
+
+
+def _felix_ready() -> int:
+    from felix import probes
+
+    return _probe(lambda: probes.felix("readiness"))
+
+
+def _bird_live() -> int:
+    from felix import probes
+
+    return _probe(probes.bird_live)
+
+
+def _bird_ready() -> int:
+    from felix import probes
+
+    return _probe(probes.bird_ready)
+
+
+def _bgp() -> int:
+    return _fail("-bgp: the speaker is still to come")
+
+
+_MODES: Mapping[str, Callable[[], int]] = {
+    "-felix": _felix,
+    "-bgp": _bgp,
+    "-startup": _startup,
+    "-shutdown": _shutdown,
+    "-felix-live": _felix_live,
+    "-felix-ready": _felix_ready,
+    "-bird-live": _bird_live,
+    "-bird-ready": _bird_ready,
+    "-v": _version,
+}
+
+
+def _log_to_stdout(level: str) -> None:
+    import logging
+
+    logging.basicConfig(
+        level=level, stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"{message}\n")
+    return 1

@@ -1,0 +1,124 @@
+"""From the datastore into felix: follows every kind that felix reads, and says which of them are out of touch.
+
+Tables keep what is known; the view is told of every difference. What allocation is decided on (reservations, the
+configuration of IPAM) is followed here too, so that an ADD asks the datastore for blocks and handles only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from datastore.follow import Batch, follow
+from datastore.resource import Key
+from datastore.resources import (
+    BlockAffinity,
+    IPAMBlock,
+    IPAMConfig,
+    IPPool,
+    IPReservation,
+    Node,
+    WorkloadEndpoint,
+)
+from datastore.store import Store, StoreError
+from datastore.table import Table
+from felix.dataplane import Dataplane
+from ipam.facts import NO_CONFIG, Facts
+from ipam.reserved import Reserved
+
+log = logging.getLogger("felix.feed")
+
+_OF_THE_VIEW = {
+    "IPPool": IPPool,
+    "Node": Node,
+    "BlockAffinity": BlockAffinity,
+    "IPAMBlock": IPAMBlock,
+    "WorkloadEndpoint": WorkloadEndpoint,
+}
+_OF_IPAM = {"IPReservation": IPReservation, "IPAMConfiguration": IPAMConfig}
+_OWN_ONLY = ("WorkloadEndpoint",)
+"""A node does not follow every pod of the cluster, only its own."""
+
+
+class Feed:
+    """``on_touch`` hears, whenever it changes, what is out of touch and why; "" when nothing is."""
+
+    def __init__(
+        self, store: Store, dataplane: Dataplane, *, random: Callable[[], float], on_touch: Callable[[str], None]
+    ) -> None:
+        self._store, self._dataplane, self._random, self._on_touch = store, dataplane, random, on_touch
+        self._tables: dict[str, Table[Any]] = {kind: Table(value) for kind, value in (_OF_THE_VIEW | _OF_IPAM).items()}
+        self._troubles: dict[str, StoreError] = {}
+        self._listed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        node = self._dataplane.view.node
+        async with asyncio.TaskGroup() as tasks:
+            for kind in self._tables:
+                following = follow(
+                    self._store,
+                    kind,
+                    self._take,
+                    random=self._random,
+                    node=node if kind in _OWN_ONLY else "",
+                    on_trouble=self._on_trouble,
+                )
+                tasks.create_task(following, name=f"follow {kind}")
+
+    async def listed(self) -> None:
+        """Return once every kind has been listed."""
+        await self._listed.wait()
+
+    @property
+    def missing(self) -> str:
+        """The kinds that were never listed, in words; "" when all were."""
+        return ", ".join(kind for kind, table in self._tables.items() if not table.in_sync)
+
+    async def facts(self) -> Facts:
+        """What an assignment is decided on. Waits for the first lists; a moment old afterwards."""
+        await self.listed()
+        config = self._tables["IPAMConfiguration"].values.get(Key("IPAMConfiguration", "default"), NO_CONFIG)
+        node = self._tables["Node"].values.get(Key("Node", self._dataplane.view.node))
+        return Facts(
+            pools=tuple(self._tables["IPPool"].values.values()),
+            config=config,
+            reserved=Reserved.of(self._tables["IPReservation"].values.values()),
+            node_labels=node.resource.labels if node is not None else {},
+        )
+
+    def _take(self, batch: Batch) -> None:
+        table = self._tables[batch.kind]
+        changed = table.apply(batch)
+        for key in changed & table.rejected.keys():
+            log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
+        if batch.kind in _OF_THE_VIEW:
+            self._tell_view(batch.kind, changed)
+        if not self.missing:
+            self._listed.set()
+            self._report()
+
+    def _tell_view(self, kind: str, changed: frozenset[Key]) -> None:
+        view, table = self._dataplane.view, self._tables[kind]
+        is_news = False
+        for key in changed:
+            is_news |= view.put(table.values[key]) if key in table.values else view.gone(key)
+        is_first = view.listed(kind)
+        if is_news or is_first:
+            self._dataplane.changed()
+
+    def _on_trouble(self, kind: str, error: StoreError | None) -> None:
+        if error is None:
+            self._troubles.pop(kind, None)
+        else:
+            self._troubles[kind] = error
+        self._report()
+
+    def _report(self) -> None:
+        if self._troubles:
+            kind, error = next(iter(self._troubles.items()))
+            self._on_touch(f"{kind} and {len(self._troubles) - 1} other kinds: {error}")
+        else:
+            self._on_touch(f"not listed yet: {self.missing}" if self.missing else "")
