@@ -15,8 +15,8 @@ waits. Readers queue only when they were turned away. The queue is for fairness;
 News: after each commit the file's times are set. inotify tells that as IN_ATTRIB, which SQLite's own writes never are:
 whoever hears it can read the commit. :mod:`datastore.bell` listens.
 
-Descriptors: never open the file in any other way in a process that has it open here. POSIX drops a process's locks on a
-file, SQLite's among them, whenever the process closes any descriptor of it.
+Descriptors: never open the file in any other way in a process that has it open here, nor take it through a fork. POSIX
+drops a process's locks on a file, SQLite's among them, whenever the process closes any descriptor of it.
 """
 
 from __future__ import annotations
