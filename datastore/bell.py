@@ -135,8 +135,9 @@ class Lookout:
             while True:
                 await bell.wait()
                 news = await self._look(seen)
+                was_put_back = news.upto < seen
                 seen = news.upto
-                if seen - all_called_at >= CALL_ALL_AFTER:
+                if was_put_back or seen - all_called_at >= CALL_ALL_AFTER:
                     all_called_at = seen
                     self._call(self._listeners)
                 else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -20,7 +21,7 @@ import pytest
 from datastore.plain import run
 from datastore.resource import Key
 from datastore.sqlite import SqliteStore
-from datastore.store import Put, Unavailable
+from datastore.store import Compacted, Put, Unavailable
 from tests.contract.children import TRIPLE, child, said_by
 from tests.contract.words import PATIENCE_S, first_of, pool, pool_key, take
 
@@ -241,6 +242,21 @@ async def test_a_watch_says_when_the_file_is_lost_and_a_new_one_goes_on_where_it
     await store.create(pool("b"))
     async with aclosing(store.watch("IPPool", since=since)) as again:
         assert await take(again, 1) == ["put IPPool(b) 1"]
+    await store.close()
+
+
+async def test_a_watch_says_when_an_older_backup_took_the_files_place(path: Path) -> None:
+    store = SqliteStore(str(path))
+    await store.create(pool("a"))
+    backup = Path(shutil.copy(path, path.with_suffix(".backup")))
+    await store.create(pool("b"))
+    since = (await store.list("IPPool")).revision
+    async with aclosing(store.watch("IPPool", since=since)) as watch:
+        assert await first_of(watch) == "mark"
+        move(backup, path)
+        with pytest.raises(Compacted):
+            await take(watch, 1)
+    assert [item.name for item in (await store.list("IPPool")).items] == ["a"]
     await store.close()
 
 
