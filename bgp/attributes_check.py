@@ -1,0 +1,263 @@
+"""RFC 7606: what is done about an error in the path attributes, decided on the raw bytes before anything decodes them.
+
+ExaBGP's decoder forgives where the RFC withdraws (a missing ORIGIN, an ORIGIN of 5) and ends the session where the RFC
+withdraws (a CLUSTER_LIST of 3 bytes), and once decoded a missing AS_PATH cannot be told from an empty one. So each
+attribute is judged here first, by one row of a table, and only what is kept goes on to be decoded:
+
+- DISCARD: this attribute is cut out, the route stays.
+- WITHDRAW: the routes of this UPDATE count as withdrawn.
+- RESET: it cannot be told which routes the UPDATE is about; the session ends.
+
+The strongest verdict of an UPDATE wins. Optional attributes that are not in the table are cut out: nothing that this
+speaker learns is passed on, so nothing needs them.
+
+Source: RFC 7606 (sections in the rows), RFC 4271 6.3, RFC 4456, RFC 4760, RFC 5065, RFC 6793, RFC 7607, RFC 8092.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+_OPTIONAL = 0x80
+_TRANSITIVE = 0x40
+_EXTENDED_LENGTH = 0x10
+
+ORIGIN, AS_PATH, NEXT_HOP, MED, LOCAL_PREF = 1, 2, 3, 4, 5
+MP_REACH, MP_UNREACH = 14, 15
+
+
+class Verdict(IntEnum):
+    KEEP = 0
+    DISCARD = 1
+    WITHDRAW = 2
+    RESET = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the session knows and the bytes do not say. ``family`` is (AFI, SAFI)."""
+
+    is_internal: bool
+    has_four_octet_as: bool
+    family: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``kept`` is what remains to be decoded. ``faults`` read ``origin: value 5: withdraw``."""
+
+    verdict: Verdict
+    kept: bytes
+    faults: tuple[str, ...] = ()
+
+
+Check = Callable[[bytes, Facts], str]
+"""What is wrong with a value, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``from_external``: the verdict on its mere presence in an UPDATE of an external peer."""
+
+    name: str
+    flags: int
+    check: Check
+    on_error: Verdict
+    from_external: Verdict = Verdict.KEEP
+
+
+def _of_length(*lengths: int) -> Check:
+    def check(value: bytes, _: Facts) -> str:
+        return "" if len(value) in lengths else f"length {len(value)}"
+
+    return check
+
+
+def _of_many(size: int) -> Check:
+    def check(value: bytes, _: Facts) -> str:
+        return "" if value and len(value) % size == 0 else f"length {len(value)}"
+
+    return check
+
+
+def _check_origin(value: bytes, _: Facts) -> str:
+    if len(value) != 1:
+        return f"length {len(value)}"
+    return "" if value[0] <= 2 else f"value {value[0]}"
+
+
+def _check_as_path(value: bytes, facts: Facts) -> str:
+    return _check_segments(value, 4 if facts.has_four_octet_as else 2)
+
+
+def _check_as4_path(value: bytes, facts: Facts) -> str:
+    if facts.has_four_octet_as:
+        return "from a four-octet speaker"
+    return _check_segments(value, 4, forbids_confederations=False) if value else "empty"
+
+
+def _check_segments(value: bytes, size: int, *, forbids_confederations: bool = True) -> str:
+    """Sections 7.2; RFC 5065, 5 for confederation segments outside a confederation; RFC 7607 for AS 0."""
+    at = 0
+    while at < len(value):
+        if at + 2 > len(value):
+            return "segment header cut short"
+        kind, count = value[at], value[at + 1]
+        end = at + 2 + count * size
+        if kind not in (1, 2, 3, 4):
+            return f"segment type {kind}"
+        if kind > 2 and forbids_confederations:
+            return "confederation segment"
+        if count == 0:
+            return "empty segment"
+        if end > len(value):
+            return "segment overruns"
+        if any(not any(value[each : each + size]) for each in range(at + 2, end, size)):
+            return "AS 0"
+        at = end
+    return ""
+
+
+def _check_aggregator(value: bytes, facts: Facts) -> str:
+    size = 4 if facts.has_four_octet_as else 2
+    if len(value) != size + 4:
+        return f"length {len(value)}"
+    return "" if any(value[:size]) else "AS 0"
+
+
+def _check_as4_aggregator(value: bytes, facts: Facts) -> str:
+    if facts.has_four_octet_as:
+        return "from a four-octet speaker"
+    return "" if len(value) == 8 else f"length {len(value)}"
+
+
+def _any(_: bytes, __: Facts) -> str:
+    return ""
+
+
+_WELL_KNOWN = _TRANSITIVE
+_PASSED_ON = _OPTIONAL | _TRANSITIVE
+
+RULES: dict[int, Rule] = {
+    ORIGIN: Rule("origin", _WELL_KNOWN, _check_origin, Verdict.WITHDRAW),  # 7.1
+    AS_PATH: Rule("as-path", _WELL_KNOWN, _check_as_path, Verdict.WITHDRAW),  # 7.2
+    NEXT_HOP: Rule("next-hop", _WELL_KNOWN, _of_length(4), Verdict.WITHDRAW),  # 7.3
+    MED: Rule("med", _OPTIONAL, _of_length(4), Verdict.WITHDRAW),  # 7.4
+    LOCAL_PREF: Rule("local-pref", _WELL_KNOWN, _of_length(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.5
+    6: Rule("atomic-aggregate", _WELL_KNOWN, _of_length(0), Verdict.DISCARD),  # 7.6
+    7: Rule("aggregator", _PASSED_ON, _check_aggregator, Verdict.DISCARD),  # 7.7
+    8: Rule("community", _PASSED_ON, _of_many(4), Verdict.WITHDRAW),  # 7.8
+    9: Rule("originator-id", _OPTIONAL, _of_length(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.9
+    10: Rule("cluster-list", _OPTIONAL, _of_many(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.10
+    MP_REACH: Rule("mp-reach", _OPTIONAL, _any, Verdict.RESET),  # 7.11; the decoder judges its inside
+    MP_UNREACH: Rule("mp-unreach", _OPTIONAL, _any, Verdict.RESET),  # 7.12
+    16: Rule("extended-community", _PASSED_ON, _of_many(8), Verdict.WITHDRAW),  # 7.14
+    17: Rule("as4-path", _PASSED_ON, _check_as4_path, Verdict.DISCARD),  # RFC 6793, 6
+    18: Rule("as4-aggregator", _PASSED_ON, _check_as4_aggregator, Verdict.DISCARD),  # RFC 6793, 6
+    32: Rule("large-community", _PASSED_ON, _of_many(12), Verdict.WITHDRAW),  # RFC 8092, 5
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Attribute:
+    flags: int
+    code: int
+    value: bytes
+
+    def packed(self) -> bytes:
+        """Without the Partial bit and the unused ones, which say nothing about a value."""
+        flags = self.flags & (_OPTIONAL | _TRANSITIVE | _EXTENDED_LENGTH)
+        length = len(self.value).to_bytes(2 if flags & _EXTENDED_LENGTH else 1, "big")
+        return bytes((flags, self.code)) + length + self.value
+
+
+def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
+    """The verdict on the path attributes of one UPDATE. ``has_nlri``: its NLRI field is not empty."""
+    kept: list[bytes] = []
+    findings: list[_Finding] = []
+    seen: set[int] = set()
+    for each in _split(raw):
+        if each is None:
+            findings.append(_Finding("attributes", "length overruns", Verdict.WITHDRAW))  # section 4
+            continue
+        finding = _judge_one(each, facts, seen)
+        findings.append(finding)
+        seen.add(each.code)
+        if finding.verdict is Verdict.KEEP and each.code in RULES:
+            kept.append(each.packed())
+    is_reachable = has_nlri or MP_REACH in seen
+    if is_reachable:
+        findings += _missing(seen, facts, has_nlri=has_nlri)
+    worst = max((finding.verdict for finding in findings), default=Verdict.KEEP)
+    if worst is Verdict.WITHDRAW and not is_reachable:
+        worst = Verdict.RESET
+        findings.append(_Finding("routes", "none to withdraw", Verdict.RESET))  # 5.2
+    return Judgement(worst, b"".join(kept), tuple(str(each) for each in findings if each.verdict))
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    name: str
+    why: str = ""
+    verdict: Verdict = Verdict.KEEP
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}: {self.verdict.name.lower()}"
+
+
+def _split(raw: bytes) -> Iterator[_Attribute | None]:
+    """Each attribute, and None in the place of one that does not fit into the field."""
+    at = 0
+    while at < len(raw):
+        header = 4 if raw[at] & _EXTENDED_LENGTH else 3
+        if at + header > len(raw):
+            yield None
+            return
+        length = int.from_bytes(raw[at + 2 : at + header], "big")
+        end = at + header + length
+        if end > len(raw):
+            yield None
+            return
+        yield _Attribute(raw[at], raw[at + 1], raw[at + header : end])
+        at = end
+
+
+def _judge_one(each: _Attribute, facts: Facts, seen: set[int]) -> _Finding:
+    rule = RULES.get(each.code)
+    if rule is None:
+        is_optional = bool(each.flags & _OPTIONAL)
+        name = f"attribute {each.code}"
+        return _Finding(name) if is_optional else _Finding(name, "unknown well-known", Verdict.WITHDRAW)
+    if each.code in seen:  # 3 (g)
+        is_multiprotocol = each.code in (MP_REACH, MP_UNREACH)
+        return _Finding(rule.name, "twice", Verdict.RESET if is_multiprotocol else Verdict.DISCARD)
+    if (each.flags ^ rule.flags) & (_OPTIONAL | _TRANSITIVE):  # 3 (c), 5.3
+        return _Finding(rule.name, f"flags {each.flags:#04x}", max(Verdict.WITHDRAW, rule.on_error))
+    if rule.from_external and not facts.is_internal:
+        return _Finding(rule.name, "from an external peer", rule.from_external)
+    if each.code in (MP_REACH, MP_UNREACH):
+        return _judge_family(rule, each.value, facts)
+    why = rule.check(each.value, facts)
+    return _Finding(rule.name, why, rule.on_error) if why else _Finding(rule.name)
+
+
+def _judge_family(rule: Rule, value: bytes, facts: Facts) -> _Finding:
+    """Routes of a family that was not negotiated are left out; the session goes on with the one that was."""
+    if len(value) < 3:
+        return _Finding(rule.name, f"length {len(value)}", Verdict.RESET)
+    family = (int.from_bytes(value[:2], "big"), value[2])
+    if family != facts.family:
+        return _Finding(rule.name, f"family {family[0]}/{family[1]}", Verdict.DISCARD)
+    return _Finding(rule.name)
+
+
+def _missing(seen: set[int], facts: Facts, *, has_nlri: bool) -> list[_Finding]:
+    """3 (d). NEXT_HOP belongs to the NLRI field only, LOCAL_PREF to internal peers."""
+    needed = [ORIGIN, AS_PATH]
+    if has_nlri:
+        needed.append(NEXT_HOP)
+    if facts.is_internal:
+        needed.append(LOCAL_PREF)
+    return [_Finding(RULES[code].name, "missing", Verdict.WITHDRAW) for code in needed if code not in seen]

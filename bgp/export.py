@@ -1,0 +1,76 @@
+"""What this node announces: blocks that are surely its own and whose blackhole is in the FIB, and borrowed addresses.
+
+The rule that keeps it correct is an intersection. The datastore says which blocks are this node's (a confirmed
+affinity; pending and pendingDeletion are not), felix says which destinations its FIB holds, and only what both say goes
+out: a neighbour must never send us packets for a block that we would then send out again by the default route. A pod
+whose address lies in one of our blocks is reached by the block; one whose address was borrowed from another node's
+block is announced by itself. A pool may forbid its announcement.
+
+The LOCAL_PREF is upstream's: the inverted metric of the kernel's route, so that all of a cluster's speakers agree.
+
+Source: Calico confd (calico_aggr, calico_export_to_bgp_peers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from datastore.resources import BlockAffinity, IPPool
+
+Network = IPv4Network | IPv6Network
+
+NORMAL_PRIORITY = 1024
+_GREATEST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What goes out with a destination besides what the session decides (next hop, AS path)."""
+
+    local_pref: int = _GREATEST - NORMAL_PRIORITY
+
+
+Exports = Mapping[Network, Announcement]
+"""What is announced to every neighbour. Treated as immutable, and compared by identity where that is enough."""
+
+
+def exports(
+    *,
+    node: str,
+    affinities: Iterable[BlockAffinity],
+    pools: Iterable[IPPool],
+    confirmed: frozenset[Network],
+    priority: int = NORMAL_PRIORITY,
+) -> Exports:
+    """``confirmed`` are the destinations that felix found in the FIB. Invariant 9."""
+    own = own_blocks(node, affinities)
+    pools = tuple(pools)
+    announcement = Announcement(_GREATEST - priority)
+    return {
+        dst: announcement
+        for dst in sorted(confirmed, key=lambda dst: (dst.version, dst))
+        if _is_announced(dst, own, pools)
+    }
+
+
+def own_blocks(node: str, affinities: Iterable[BlockAffinity]) -> frozenset[Network]:
+    return frozenset(each.cidr for each in affinities if each.is_confirmed and (each.type, each.node) == ("host", node))
+
+
+def _is_announced(dst: Network, own: frozenset[Network], pools: tuple[IPPool, ...]) -> bool:
+    around = [pool for pool in pools if _contains(pool.cidr, dst)]
+    if any(pool.disable_bgp_export for pool in around):
+        return False
+    if dst in own:
+        return True
+    return _is_host(dst) and bool(around) and not any(_contains(block, dst) for block in own)
+
+
+def _is_host(dst: Network) -> bool:
+    return dst.prefixlen == dst.max_prefixlen
+
+
+def _contains(outer: Network, inner: Network) -> bool:
+    return outer.version == inner.version and outer.prefixlen <= inner.prefixlen and inner.network_address in outer

@@ -1,0 +1,133 @@
+"""What BGP messages say, as values: what the codec hands out and the rest of the speaker works with.
+
+No bytes of the protocol are in here but the data of an error, which goes back as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from bgp.session import Event
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class Origin(IntEnum):
+    IGP = 0
+    EGP = 1
+    INCOMPLETE = 2
+
+    @property
+    def letter(self) -> str:
+        return "ie?"[self]
+
+
+DEFAULT_LOCAL_PREF = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What path selection and validation look at. One value is shared by all destinations that came with it.
+
+    ``as_path`` has every AS in order, members of sets included; ``as_path_length`` counts a set as one (RFC 4271,
+    9.1.2.2). ``next_hop`` None means that there was none to be read.
+    """
+
+    next_hop: Address | None
+    local_pref: int = DEFAULT_LOCAL_PREF
+    as_path: tuple[int, ...] = ()
+    as_path_length: int = 0
+    origin: Origin = Origin.IGP
+    med: int = 0
+    originator: IPv4Address | None = None
+    clusters: tuple[IPv4Address, ...] = ()
+
+    @property
+    def neighbour_as(self) -> int:
+        """The AS that the route came from, 0 for our own."""
+        return self.as_path[0] if self.as_path else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Graceful:
+    """The peer's graceful restart capability (RFC 4724) for the family of this session.
+
+    ``is_able``: the family is listed, so its routes are to be kept while the peer restarts. ``has_restarted``: the R
+    bit. ``keeps_forwarding``: the family's F bit.
+    """
+
+    restart_time_s: int
+    is_able: bool = True
+    has_restarted: bool = False
+    keeps_forwarding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A valid OPEN, and what follows from both. ``capabilities`` are the peer's, in the words of BIRD 1."""
+
+    router_id: IPv4Address
+    peer_as: int
+    hold_time_s: int
+    graceful: Graceful | None
+    capabilities: tuple[str, ...] = ()
+    can_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One UPDATE, or the part of one that shares a next hop. ``faults`` name what RFC 7606 found and did."""
+
+    withdrawn: tuple[Network, ...] = ()
+    announced: tuple[Network, ...] = ()
+    attributes: Attributes | None = None
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfRib:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAlive:
+    pass
+
+
+class Refreshing(Enum):
+    """ROUTE-REFRESH: a request, or the brackets of the answer to one (RFC 7313)."""
+
+    REQUEST = 0
+    BEGIN = 1
+    END = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    what: Refreshing
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The peer ended the session. ``text`` is its shutdown communication (RFC 8203), or ""."""
+
+    code: int
+    subcode: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The peer sent what ends the session. ``event`` says to the state machine which kind it was."""
+
+    event: Event
+    code: int
+    subcode: int
+    data: bytes
+    why: str
+
+
+Received = Opened | Learned | EndOfRib | KeptAlive | Refresh | Notified | Fault

@@ -1,0 +1,512 @@
+"""The door to ExaBGP: bytes of BGP in, values out, and back. Nothing else imports it, nothing else makes or reads BGP.
+
+ExaBGP builds and parses every message of every session here: its Neighbor and Capabilities make the OPEN, its
+Negotiated agrees with the peer's, its Message, Update, Attributes and NLRI classes decode what arrives, and its
+outgoing RIB groups and packs what leaves. One :class:`Codec` holds these for one TCP connection.
+
+Around it stand the corrections that a conformance suite asked for (exabgp 5.0.15):
+
+- The header is checked here: types beyond ROUTE-REFRESH reach its private OPERATIONAL or a KeyError, and the lengths
+  depend on what was negotiated.
+- The AS of the four-octet capability counts whatever the two-octet field says, and 0 is refused (RFC 6793, 7607).
+- A peer without the multiprotocol capability speaks IPv4 unicast (RFC 4760, 8).
+- Path attributes are judged on their raw bytes first (:mod:`bgp.attributes_check`); what is left is decoded.
+- Host bits of a prefix are masked; of a link-local copy of an IPv6 route only the global one is taken.
+- ROUTE-REFRESH subtypes that nobody defined are ignored, a bad length is 7/1 (RFC 7313).
+- The restart bit and the forwarding bit are set when they are true, not always.
+
+Whatever ExaBGP raises on a peer's bytes becomes a Fault; none of its exceptions leaves this file.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from typing import Any, ClassVar
+
+from exabgp.bgp.message import Action
+from exabgp.bgp.message.direction import Direction
+from exabgp.bgp.message.keepalive import KeepAlive
+from exabgp.bgp.message.notification import Notification, Notify
+from exabgp.bgp.message.open import Open
+from exabgp.bgp.message.open.asn import ASN
+from exabgp.bgp.message.open.capability import Capabilities, Negotiated
+from exabgp.bgp.message.open.capability.capability import Capability
+from exabgp.bgp.message.open.capability.graceful import Graceful as GracefulCapability
+from exabgp.bgp.message.open.capability.refresh import REFRESH
+from exabgp.bgp.message.open.holdtime import HoldTime
+from exabgp.bgp.message.open.routerid import RouterID
+from exabgp.bgp.message.open.version import Version
+from exabgp.bgp.message.refresh import RouteRefresh
+from exabgp.bgp.message.update import Update
+from exabgp.bgp.message.update.attribute import Attribute, LocalPreference, NextHop
+from exabgp.bgp.message.update.attribute import Attributes as ExaAttributes
+from exabgp.bgp.message.update.eor import EOR
+from exabgp.bgp.message.update.nlri import INET
+from exabgp.bgp.message.update.nlri.cidr import CIDR
+from exabgp.bgp.neighbor import Neighbor
+from exabgp.logger import log as exabgp_log
+from exabgp.protocol.family import AFI, SAFI
+from exabgp.protocol.ip import IP
+from exabgp.rib.change import Change
+from exabgp.rib.outgoing import OutgoingRIB
+
+from bgp.attributes_check import Facts, Verdict, judge
+from bgp.export import Announcement, Exports
+from bgp.message import (
+    DEFAULT_LOCAL_PREF,
+    Address,
+    Attributes,
+    EndOfRib,
+    Fault,
+    Graceful,
+    KeptAlive,
+    Learned,
+    Network,
+    Notified,
+    Opened,
+    Origin,
+    Received,
+    Refresh,
+    Refreshing,
+)
+from bgp.session import HOLD_TIME_S, Event
+
+log = logging.getLogger(__name__)
+
+
+def _redirect_exabgps_log() -> None:
+    """ExaBGP formats each message for its own log; only what it calls critical is of use, and goes to ours."""
+
+    def ignore(*_: object, **__: object) -> None:
+        return None
+
+    def warn(message: Any, *_: object, **__: object) -> None:
+        log.warning("exabgp.critical text=%s", message() if callable(message) else message)
+
+    for level in ("debug", "info", "warning", "error"):
+        setattr(exabgp_log, level, staticmethod(ignore))
+    for level in ("critical", "fatal"):
+        setattr(exabgp_log, level, staticmethod(warn))
+
+
+_redirect_exabgps_log()
+
+_HEADER_BYTES = 19
+_MARKER = b"\xff" * 16
+_OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE, _REFRESH = 1, 2, 3, 4, 5
+_SHORTEST = {_OPEN: 29, _UPDATE: 23, _NOTIFICATION: 21, _KEEPALIVE: 19}
+_LONGEST_BYTES = 4096
+
+_PEERS_MISTAKES = (
+    IndexError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    struct.error,
+)
+"""What ExaBGP's decoders raise on bytes that they did not foresee, besides their own Notify."""
+
+_FAMILIES = {4: (AFI.ipv4, SAFI.unicast), 6: (AFI.ipv6, SAFI.unicast)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The two ends of one session, and what this speaker claims about itself in its OPEN.
+
+    ``local_address`` is the next hop of what is announced. The family of the addresses is the one that is spoken.
+    """
+
+    local_address: Address
+    peer_address: Address
+    local_as: int
+    peer_as: int
+    router_id: IPv4Address
+    hold_time_s: int = HOLD_TIME_S
+    restart_time_s: int = 120
+    has_restarted: bool = False
+    keeps_forwarding: bool = False
+
+    @property
+    def is_internal(self) -> bool:
+        return self.local_as == self.peer_as
+
+
+class Packer:
+    """Packs a difference of exports once for all the sessions to which the same bytes go."""
+
+    def __init__(self) -> None:
+        self._packed: dict[tuple[object, ...], tuple[Exports, Exports, tuple[bytes, ...]]] = {}
+
+    def pack(self, ends: Ends, negotiated: Any, before: Exports, after: Exports) -> tuple[bytes, ...]:
+        """The UPDATEs that turn ``before`` into ``after`` at the peer."""
+        alike = (ends.local_address, ends.local_as, ends.is_internal, negotiated.asn4, negotiated.msg_size)
+        known = self._packed.get(alike)
+        if known is not None and known[0] is before and known[1] is after:
+            return known[2]
+        packed = tuple(_pack(ends, negotiated, before, after))
+        self._packed[alike] = (before, after, packed)
+        return packed
+
+
+def _pack(ends: Ends, negotiated: Any, before: Exports, after: Exports) -> Iterator[bytes]:
+    family = _FAMILIES[ends.local_address.version]
+    rib = OutgoingRIB(False, [family])
+    next_hop = str(ends.local_address)
+    packed: dict[Announcement, Any] = {}
+    for dst in before.keys() - after.keys():
+        if dst.version == ends.local_address.version:
+            rib.del_from_rib(Change(_nlri(dst, family, next_hop), ExaAttributes()))
+    for dst, announcement in after.items():
+        if dst.version == ends.local_address.version and before.get(dst) != announcement:
+            if announcement not in packed:
+                packed[announcement] = _outgoing(announcement, next_hop)
+            rib.add_to_rib(Change(_nlri(dst, family, next_hop), packed[announcement]), True)
+    for update in rib.updates(True):
+        yield from update.messages(negotiated)
+
+
+def _nlri(dst: Network, family: tuple[Any, Any], next_hop: str) -> Any:
+    nlri = INET(*family, Action.ANNOUNCE)
+    nlri.cidr = CIDR(dst.network_address.packed, dst.prefixlen)
+    nlri.nexthop = IP.create(next_hop)
+    return nlri
+
+
+def _outgoing(announcement: Announcement, next_hop: str) -> Any:
+    """ORIGIN and AS_PATH are ExaBGP's defaults: IGP, and empty or our AS; it leaves LOCAL_PREF out towards others."""
+    attributes = ExaAttributes()
+    if ":" not in next_hop:
+        attributes.add(NextHop(next_hop))
+    attributes.add(LocalPreference(announcement.local_pref))
+    return attributes
+
+
+class Codec:
+    """The messages of one TCP connection. What is negotiated in it stays in it."""
+
+    def __init__(self, ends: Ends, packer: Packer | None = None) -> None:
+        self._ends = ends
+        self._packer = packer or Packer()
+        self._family = _FAMILIES[ends.local_address.version]
+        self._neighbor = _neighbor(ends, self._family)
+        self._open = _open(ends, self._neighbor, self._family)
+        self._negotiated = Negotiated(self._neighbor)
+        self._negotiated.sent(self._open)
+        self._facts = Facts(ends.is_internal, False, (int(self._family[0]), int(self._family[1])))
+        self._buffer = bytearray()
+        self._is_broken = False
+
+    # What leaves.
+
+    def open(self) -> bytes:
+        return bytes(self._open.message(self._negotiated))
+
+    def keepalive(self) -> bytes:
+        return bytes(KeepAlive().message())
+
+    def notification(self, code: int, subcode: int, data: bytes = b"", *, text: str = "") -> bytes:
+        """``text``: a shutdown communication (RFC 8203), for 6/2 and 6/4 only; cut at 128 bytes."""
+        if text:
+            words = text.encode()[:128]
+            data = bytes((len(words),)) + words
+        return bytes(Notify(code, subcode, data).message())
+
+    def updates(self, before: Exports, after: Exports) -> tuple[bytes, ...]:
+        """The UPDATEs that turn what was announced into what is to be. Only once the peer's OPEN was read."""
+        return self._packer.pack(self._ends, self._negotiated, before, after)
+
+    def end_of_rib(self) -> bytes:
+        return bytes(EOR(*self._family).message())
+
+    def refresh(self, what: Refreshing) -> bytes:
+        return bytes(RouteRefresh(*self._family, what.value).message())
+
+    @property
+    def brackets_refreshes(self) -> bool:
+        """Whether both sides know the BEGIN and END of a refresh (RFC 7313)."""
+        return bool(self._negotiated.refresh == REFRESH.ENHANCED)
+
+    # What arrives.
+
+    def read(self, data: bytes) -> Iterator[Received]:
+        """The messages that ``data`` completes. After a Fault nothing more is read: the stream has lost its place."""
+        self._buffer += data
+        at = 0
+        try:
+            while not self._is_broken and len(self._buffer) - at >= _HEADER_BYTES:
+                fault = self._check_header(at)
+                if fault is not None:
+                    self._is_broken = True
+                    yield fault
+                    return
+                end = at + int.from_bytes(self._buffer[at + 16 : at + 18], "big")
+                if end > len(self._buffer):
+                    return
+                kind = self._buffer[at + 18]
+                body = bytes(self._buffer[at + _HEADER_BYTES : end])
+                at = end
+                for message in self._decode(kind, body):
+                    self._is_broken = self._is_broken or isinstance(message, Fault)
+                    yield message
+        finally:
+            del self._buffer[:at]
+
+    def _check_header(self, at: int) -> Fault | None:
+        """RFC 4271, 6.1; RFC 8654 for the length; RFC 7313, 5 for a ROUTE-REFRESH."""
+        marker, length, kind = struct.unpack_from("!16sHB", self._buffer, at)
+        raw_length = length.to_bytes(2, "big")
+        if marker != _MARKER:
+            return Fault(Event.HEADER_ERROR, 1, 1, b"", "marker")
+        longest = _LONGEST_BYTES if kind == _OPEN else self._negotiated.msg_size
+        if not _HEADER_BYTES <= length <= longest:
+            return Fault(Event.HEADER_ERROR, 1, 2, raw_length, f"length {length}")
+        if not _OPEN <= kind <= _REFRESH:
+            return Fault(Event.HEADER_ERROR, 1, 3, bytes((kind,)), f"type {kind}")
+        if length < _SHORTEST.get(kind, 0) or (kind == _KEEPALIVE and length != _HEADER_BYTES):
+            return Fault(Event.HEADER_ERROR, 1, 2, raw_length, f"length {length} of type {kind}")
+        return None
+
+    def _decode(self, kind: int, body: bytes) -> Iterator[Received]:
+        decode = self._DECODERS[kind]
+        try:
+            yield from decode(self, body)
+        except Notify as notify:
+            yield Fault(_ERROR_OF[kind], notify.code, notify.subcode, b"", str(notify))
+        except _PEERS_MISTAKES as error:
+            code, subcode = _UNDECODABLE[kind]
+            yield Fault(_ERROR_OF[kind], code, subcode, b"", f"undecodable: {type(error).__name__}: {error}")
+
+    def _decode_open(self, body: bytes) -> Iterator[Received]:
+        fault = _check_open(body)
+        if fault is None:
+            received = Open.unpack_message(body)
+            self._negotiate(received)
+            fault = self._refuse(received)
+        yield self._opened(received) if fault is None else fault
+
+    def _negotiate(self, received: Any) -> None:
+        self._negotiated.received(received)
+        theirs = received.capabilities
+        if Capability.CODE.FOUR_BYTES_ASN in theirs:
+            self._negotiated.peer_as = ASN(theirs[Capability.CODE.FOUR_BYTES_ASN])
+        if Capability.CODE.MULTIPROTOCOL not in theirs and self._ends.local_address.version == 4:
+            self._negotiated.families = [self._family]
+        self._facts = Facts(self._ends.is_internal, bool(self._negotiated.asn4), self._facts.family)
+
+    def _refuse(self, received: Any) -> Fault | None:
+        """RFC 4271, 6.2."""
+        if self._negotiated.peer_as == 0 or self._negotiated.peer_as != self._ends.peer_as:
+            return Fault(Event.OPEN_ERROR, 2, 2, b"", f"AS {int(self._negotiated.peer_as)}")
+        router_id = IPv4Address(str(received.router_id))
+        if self._ends.is_internal and router_id == self._ends.router_id:
+            return Fault(Event.OPEN_ERROR, 2, 3, b"", f"router id {router_id} is ours")
+        refused = self._negotiated.validate(self._neighbor)
+        if refused is not None:
+            return Fault(Event.OPEN_ERROR, refused[0], refused[1], b"", refused[2])
+        if self._family not in self._negotiated.families:
+            wanted = struct.pack("!BBHBB", 1, 4, int(self._family[0]), 0, int(self._family[1]))
+            return Fault(Event.OPEN_ERROR, 2, 7, wanted, "no common family")
+        return None
+
+    def _opened(self, received: Any) -> Opened:
+        offered = received.capabilities.get(Capability.CODE.GRACEFUL_RESTART)
+        graceful = None
+        if offered is not None:
+            graceful = Graceful(
+                restart_time_s=int(offered.restart_time),
+                is_able=self._family in offered,
+                has_restarted=bool(offered.restart_flag & GracefulCapability.RESTART_STATE),
+                keeps_forwarding=bool(offered.get(self._family, 0) & GracefulCapability.FORWARDING_STATE),
+            )
+        return Opened(
+            router_id=IPv4Address(str(received.router_id)),
+            peer_as=int(self._negotiated.peer_as),
+            hold_time_s=int(self._negotiated.holdtime),
+            graceful=graceful,
+            capabilities=tuple(_capability_words(received.capabilities, graceful)),
+            can_refresh=bool(self._negotiated.refresh != REFRESH.ABSENT),
+        )
+
+    def _decode_update(self, body: bytes) -> Iterator[Received]:
+        withdrawn, raw, nlri = Update.split(body)
+        judgement = judge(raw, self._facts, has_nlri=bool(nlri)) if raw else None
+        if judgement is None:
+            update = Update.unpack_message(body, Direction.IN, self._negotiated)
+        elif judgement.verdict is Verdict.RESET:
+            yield Fault(Event.UPDATE_ERROR, 3, 1, b"", "; ".join(judgement.faults))
+            return
+        else:
+            rest = _joined(withdrawn, judgement.kept, nlri)
+            update = Update.unpack_message(rest, Direction.IN, self._negotiated)
+        faults = judgement.faults if judgement is not None else ()
+        if isinstance(update, EOR):
+            yield Learned(faults=faults) if faults else EndOfRib()
+            return
+        yield from _learned(update, faults, is_void=judgement is not None and judgement.verdict is Verdict.WITHDRAW)
+
+    def _decode_notification(self, body: bytes) -> Iterator[Received]:
+        received = Notification.unpack_message(body)
+        yield Notified(received.code, received.subcode, _shutdown_text(received))
+
+    def _decode_keepalive(self, body: bytes) -> Iterator[Received]:
+        KeepAlive.unpack_message(body, Direction.IN, self._negotiated)
+        yield KeptAlive()
+
+    def _decode_refresh(self, body: bytes) -> Iterator[Received]:
+        if len(body) != 4:
+            whole = _MARKER + struct.pack("!HB", _HEADER_BYTES + len(body), _REFRESH) + body
+            yield Fault(Event.REFRESH_ERROR, 7, 1, whole, f"length {_HEADER_BYTES + len(body)}")
+            return
+        if body[2] > max(what.value for what in Refreshing):
+            return
+        received = RouteRefresh.unpack_message(body)
+        if (received.afi, received.safi) == self._family:
+            yield Refresh(Refreshing(int(received.reserved)))
+
+    _DECODERS: ClassVar[dict[int, Any]] = {
+        _OPEN: _decode_open,
+        _UPDATE: _decode_update,
+        _NOTIFICATION: _decode_notification,
+        _KEEPALIVE: _decode_keepalive,
+        _REFRESH: _decode_refresh,
+    }
+
+
+_ERROR_OF = {
+    _OPEN: Event.OPEN_ERROR,
+    _UPDATE: Event.UPDATE_ERROR,
+    _NOTIFICATION: Event.NOTIFICATION,
+    _KEEPALIVE: Event.HEADER_ERROR,
+    _REFRESH: Event.REFRESH_ERROR,
+}
+_UNDECODABLE = {_OPEN: (2, 0), _UPDATE: (3, 1), _NOTIFICATION: (1, 0), _KEEPALIVE: (1, 0), _REFRESH: (7, 1)}
+
+
+def _neighbor(ends: Ends, family: tuple[Any, Any]) -> Any:
+    neighbor = Neighbor()
+    neighbor["peer-address"] = IP.create(str(ends.peer_address))
+    neighbor["local-address"] = IP.create(str(ends.local_address))
+    neighbor["local-as"] = ASN(ends.local_as)
+    neighbor["peer-as"] = ASN(ends.peer_as)
+    neighbor["router-id"] = RouterID(str(ends.router_id))
+    neighbor["hold-time"] = HoldTime(ends.hold_time_s)
+    neighbor["adj-rib-in"] = False
+    neighbor["adj-rib-out"] = False
+    neighbor["capability"]["graceful-restart"] = ends.restart_time_s
+    neighbor["capability"]["route-refresh"] = True
+    neighbor.add_family(family)
+    return neighbor
+
+
+def _open(ends: Ends, neighbor: Any, family: tuple[Any, Any]) -> Any:
+    capabilities = Capabilities().new(neighbor, ends.has_restarted, ASN(ends.local_as))
+    forwarding = GracefulCapability.FORWARDING_STATE if ends.keeps_forwarding else 0
+    restarting = GracefulCapability.RESTART_STATE if ends.has_restarted else 0
+    if ends.restart_time_s:
+        capabilities[Capability.CODE.GRACEFUL_RESTART] = GracefulCapability().set(
+            restarting, ends.restart_time_s, [(*family, forwarding)]
+        )
+    return Open(Version(4), ASN(ends.local_as), HoldTime(ends.hold_time_s), RouterID(str(ends.router_id)), capabilities)
+
+
+def _check_open(body: bytes) -> Fault | None:
+    """What ExaBGP accepts or answers with text: the version, and parameters that are not as long as they say."""
+    if body[0] != 4:
+        return Fault(Event.OPEN_ERROR, 2, 1, b"\x00\x04", f"version {body[0]}")
+    parameters = body[9]
+    end = 10 + parameters
+    if parameters == 255 and len(body) >= 13 and body[10] == 255:  # RFC 9072
+        end = 13 + int.from_bytes(body[11:13], "big")
+    if end != len(body):
+        return Fault(Event.OPEN_ERROR, 2, 0, b"", f"parameter length {parameters}")
+    return None
+
+
+def _capability_words(theirs: Any, graceful: Graceful | None) -> Iterator[str]:
+    if Capability.CODE.ROUTE_REFRESH in theirs:
+        yield "refresh"
+    if Capability.CODE.ENHANCED_ROUTE_REFRESH in theirs:
+        yield "enhanced-refresh"
+    if graceful is not None:
+        yield "restart-able" if graceful.is_able else "restart-aware"
+    if Capability.CODE.FOUR_BYTES_ASN in theirs:
+        yield "AS4"
+    if Capability.CODE.ADD_PATH in theirs:
+        yield "add-path-rx"
+        yield "add-path-tx"
+    if Capability.CODE.EXTENDED_MESSAGE in theirs:
+        yield "ext-messages"
+
+
+def _joined(withdrawn: bytes, attributes: bytes, nlri: bytes) -> bytes:
+    return b"".join((_counted(withdrawn), _counted(attributes), nlri))
+
+
+def _counted(field: bytes) -> bytes:
+    return struct.pack("!H", len(field)) + field
+
+
+def _learned(update: Any, faults: tuple[str, ...], *, is_void: bool) -> Iterator[Learned]:
+    """One value per next hop; withdrawals go first. ``is_void``: its routes count as withdrawn (RFC 7606)."""
+    withdrawn: list[Network] = []
+    by_next_hop: dict[Any, list[Any]] = {}
+    for nlri in update.nlris:
+        if nlri.action == Action.WITHDRAW:
+            withdrawn.append(_network(nlri))
+        else:
+            by_next_hop.setdefault(nlri.nexthop.ton() if nlri.nexthop.afi else b"", []).append(nlri)
+    if is_void or Attribute.CODE.INTERNAL_TREAT_AS_WITHDRAW in update.attributes:
+        withdrawn += [_network(nlri) for nlris in by_next_hop.values() for nlri in nlris]
+        by_next_hop = {}
+    if withdrawn or faults:
+        yield Learned(withdrawn=tuple(withdrawn), faults=faults)
+    for packed, nlris in _without_link_local(by_next_hop).items():
+        attributes = _incoming(update.attributes, ip_address(packed) if packed else None)
+        yield Learned(announced=tuple(_network(nlri) for nlri in nlris), attributes=attributes)
+
+
+def _without_link_local(by_next_hop: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
+    """An IPv6 next hop of 32 bytes is a global and a link-local address; ExaBGP makes a route of each."""
+    if len(by_next_hop) < 2:
+        return by_next_hop
+    return {packed: nlris for packed, nlris in by_next_hop.items() if packed[:2] != b"\xfe\x80"}
+
+
+def _network(nlri: Any) -> Network:
+    """RFC 4271, 4.3: the bits behind the prefix have no meaning."""
+    packed, length = nlri.cidr.ton(), nlri.cidr.mask
+    spare = len(packed) * 8 - length
+    value = int.from_bytes(packed, "big") >> spare << spare
+    return IPv4Network((value, length)) if len(packed) == 4 else IPv6Network((value, length))
+
+
+def _incoming(attributes: Any, next_hop: Address | None) -> Attributes:
+    code = Attribute.CODE
+    path = attributes.get(code.AS_PATH)
+    segments = path.aspath if path is not None else ()
+    origin, med, preference = attributes.get(code.ORIGIN), attributes.get(code.MED), attributes.get(code.LOCAL_PREF)
+    originator, clusters = attributes.get(code.ORIGINATOR_ID), attributes.get(code.CLUSTER_LIST)
+    return Attributes(
+        next_hop=next_hop,
+        local_pref=preference.localpref if preference is not None else DEFAULT_LOCAL_PREF,
+        as_path=tuple(int(number) for segment in segments for number in segment),
+        as_path_length=sum(1 if segment.ID == path.AS_SET else len(segment) for segment in segments),
+        origin=Origin(origin.origin) if origin is not None else Origin.INCOMPLETE,
+        med=med.med if med is not None else 0,
+        originator=IPv4Address(originator.ton()) if originator is not None else None,
+        clusters=tuple(IPv4Address(each.ton()) for each in clusters.clusters) if clusters is not None else (),
+    )
+
+
+def _shutdown_text(received: Any) -> str:
+    if (received.code, received.subcode) not in ((6, 2), (6, 4)) or not received.data:
+        return ""
+    words = bytes(received.data).decode("utf-8", "replace")
+    return words.removeprefix("Shutdown Communication: ").strip('"')
