@@ -1,0 +1,86 @@
+"""Which routes are accepted from a neighbour.
+
+From a node of the mesh only what the datastore says of it: a block whose owner has the route's next hop, or a single
+address that IPAM gave to that node. From a BGPPeer whatever it announces, a default route too, but nothing inside this
+node's own blocks unless IPAM says that the address was borrowed. From both: no looped path, no next hop that cannot be
+one, and no destination that is never routed.
+
+A refusal is one word, which is counted and shown. What is refused is kept with its neighbour and judged again when the
+datastore says something new, so the order in which BGP and the datastore bring their news does not matter.
+
+Source: RFC 4271 6.3 and 9.1.2, RFC 4456 8, RFC 1812 5.3.7 (martians).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from bgp.mesh import Kind, Neighbour
+from bgp.message import Attributes
+from bgp.ownership import Ownership
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class Refusal(Enum):
+    LOOP = "loop"
+    NEXT_HOP = "next-hop"
+    MARTIAN = "martian"
+    DEFAULT_ROUTE = "default-route"
+    OWN_BLOCK = "own-block"
+    INSIDE_OWN_BLOCK = "inside-own-block"
+    NOT_OWNER = "not-owner"
+    NOT_HOLDER = "not-holder"
+    NOT_A_BLOCK = "not-a-block"
+
+
+def refusal(
+    dst: Network, attributes: Attributes, *, neighbour: Neighbour, router_id: IPv4Address, ownership: Ownership
+) -> Refusal | None:
+    """Why this route of ``neighbour`` is not accepted, or None when it is. ``router_id`` is our own."""
+    if neighbour.local_as in attributes.as_path or attributes.originator == router_id:
+        return Refusal.LOOP
+    if not is_next_hop(attributes.next_hop, ownership, neighbour):
+        return Refusal.NEXT_HOP
+    if dst.prefixlen and is_martian(dst.network_address):
+        return Refusal.MARTIAN
+    if dst in ownership.own_blocks:
+        return Refusal.OWN_BLOCK
+    if neighbour.kind is Kind.MESH:
+        return _refusal_of_node(dst, attributes, ownership)
+    if ownership.own_blocks.around(dst) is not None:
+        return Refusal.INSIDE_OWN_BLOCK if _refusal_of_node(dst, attributes, ownership) else None
+    return None
+
+
+def _refusal_of_node(dst: Network, attributes: Attributes, ownership: Ownership) -> Refusal | None:
+    if not dst.prefixlen:
+        return Refusal.DEFAULT_ROUTE
+    node = ownership.nodes.get(attributes.next_hop) if attributes.next_hop is not None else None
+    owner = ownership.owners.get(dst)
+    if owner is not None:
+        return None if owner == node else Refusal.NOT_OWNER
+    if dst.prefixlen != dst.max_prefixlen:
+        return Refusal.NOT_A_BLOCK
+    holder = ownership.holder(dst.network_address)
+    return None if holder and holder == node else Refusal.NOT_HOLDER
+
+
+def is_next_hop(address: Address | None, ownership: Ownership, neighbour: Neighbour) -> bool:
+    """Whether packets can be sent to it: there is one, it is unicast, and it is not this node."""
+    if address is None or address.version != neighbour.address.version:
+        return False
+    if address in ownership.own_addresses or address == neighbour.local_address:
+        return False
+    return int(address) != 0 and not is_martian(address)
+
+
+def is_martian(address: Address) -> bool:
+    """0/8, 127/8 and everything from 224/4 on; ::1, link-local and multicast."""
+    value = int(address)
+    if address.version == 4:
+        first = value >> 24
+        return first in (0, 127) or first >= 224
+    return value == 1 or value >> 118 == 0x3FA or value >> 120 == 0xFF

@@ -1,0 +1,240 @@
+"""The routing tables of the speaker: what each neighbour told us, what of it is believed, and the best of that.
+
+Adj-RIB-In holds every route of every neighbour, refused ones too, with the verdict of :mod:`bgp.accept`. Loc-RIB holds
+the best of the accepted ones (:mod:`bgp.best`). It is a function of the Adj-RIBs-In and of the current Ownership and of
+nothing else: whatever order things came in, the result is the same. What changed since it was last asked is worked out
+for the destinations that were touched, which a property test holds against computing everything anew.
+
+Stale routes (RFC 4724 as the receiving speaker): when a session is lost its routes may be kept, marked; each is either
+announced again or swept at End-of-RIB, or when the owner of the session runs out of patience. A route that is still
+marked when the session is lost once more goes at once. Route refresh (RFC 7313) marks and sweeps in the same way.
+
+One neighbour can fill ``MOST_ROUTES`` places; what it announces beyond is left out and counted, and a refresh is asked
+for once there is room again. The session stays: a neighbour that leaks too much still has its own blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+from bgp.accept import Refusal, refusal
+from bgp.best import Candidate, equally_good, next_hops
+from bgp.learned import Delta, LearnedRoute
+from bgp.mesh import Neighbour
+from bgp.message import Attributes, Learned
+from bgp.ownership import Ownership
+
+Network = IPv4Network | IPv6Network
+
+MOST_ROUTES = 100_000
+_UNKNOWN = IPv4Address(0)
+
+
+@dataclass(slots=True)
+class AdjRibIn:
+    """The routes of one neighbour. ``router_id`` is the neighbour's, from its last OPEN."""
+
+    neighbour: Neighbour
+    router_id: IPv4Address = _UNKNOWN
+    paths: dict[Network, Attributes] = field(default_factory=dict)
+    refused: dict[Network, Refusal] = field(default_factory=dict)
+    stale: set[Network] = field(default_factory=set)
+    left_out: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How one neighbour's routes fare now. ``refusals`` counts verdicts by reason since the start."""
+
+    received: int = 0
+    accepted: int = 0
+    stale: int = 0
+    left_out: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+
+
+class Rib:
+    def __init__(self, router_id: IPv4Address = _UNKNOWN, most_routes: int = MOST_ROUTES) -> None:
+        self._router_id = router_id
+        self._most_routes = most_routes
+        self._ownership = Ownership()
+        self._tables: dict[str, AdjRibIn] = {}
+        self._accepted_from: dict[Network, tuple[str, ...]] = {}
+        self._best: dict[Network, LearnedRoute] = {}
+        self._touched: set[Network] = set()
+
+    # Sessions.
+
+    def meet(self, neighbour: Neighbour, router_id: IPv4Address) -> None:
+        """A session with it is up. Its stale routes, if there are any, stay."""
+        table = self._tables.setdefault(neighbour.name, AdjRibIn(neighbour))
+        table.neighbour, table.router_id, table.left_out = neighbour, router_id, 0
+        self._touched.update(table.paths)
+
+    def keep_stale(self, name: str) -> None:
+        """Its session was lost, gracefully: what was stale already goes, the rest is marked."""
+        self.sweep(name)
+        self.mark(name)
+
+    def mark(self, name: str) -> None:
+        """Everything that it announced is to be announced again."""
+        if name in self._tables:
+            table = self._tables[name]
+            table.stale = set(table.paths)
+
+    def sweep(self, name: str) -> int:
+        """Remove what is still marked; how many that were."""
+        if name not in self._tables:
+            return 0
+        table = self._tables[name]
+        swept = list(table.stale)
+        for dst in swept:
+            self._withdraw(table, dst)
+        return len(swept)
+
+    def drop(self, name: str) -> None:
+        """Its routes go, all of them, at once."""
+        if name not in self._tables:
+            return
+        table = self._tables[name]
+        for dst in list(table.paths):
+            self._withdraw(table, dst)
+        table.left_out = 0
+
+    def forget(self, name: str) -> None:
+        """It is no longer a neighbour."""
+        self.drop(name)
+        self._tables.pop(name, None)
+
+    # Routes.
+
+    def learn(self, name: str, learned: Learned) -> None:
+        """One UPDATE of a neighbour that was met."""
+        table = self._tables[name]
+        for dst in learned.withdrawn:
+            self._withdraw(table, dst)
+        attributes = learned.attributes
+        if attributes is None:
+            return
+        for dst in learned.announced:
+            if dst not in table.paths and len(table.paths) >= self._most_routes:
+                table.left_out += 1
+                continue
+            table.paths[dst] = attributes
+            table.stale.discard(dst)
+            self._judge(table, dst, attributes)
+            self._touched.add(dst)
+
+    def judge_by(self, ownership: Ownership) -> None:
+        """The datastore says something new: every verdict that it can change is reached again."""
+        only_hosts = ownership.differs_in_allocations_only(self._ownership)
+        self._ownership = ownership
+        for table in self._tables.values():
+            for dst, attributes in table.paths.items():
+                if not only_hosts or dst.prefixlen == dst.max_prefixlen:
+                    self._judge(table, dst, attributes)
+
+    def has_room_again(self, name: str) -> bool:
+        """Whether routes were left out that would now have a place. Asking clears it: refresh once."""
+        table = self._tables.get(name)
+        if table is None or not table.left_out or len(table.paths) > self._most_routes * 9 // 10:
+            return False
+        table.left_out = 0
+        return True
+
+    # Results.
+
+    def changes(self) -> Delta:
+        """What became of the best routes since this was last asked."""
+        best: list[LearnedRoute] = []
+        gone: list[Network] = []
+        for dst in self._touched:
+            now, before = self._choose(dst), self._best.get(dst)
+            if now is None:
+                if before is not None:
+                    del self._best[dst]
+                    gone.append(dst)
+            elif now != before:
+                self._best[dst] = now
+                best.append(now)
+        self._touched.clear()
+        return Delta(tuple(best), tuple(gone))
+
+    def routes(self) -> tuple[LearnedRoute, ...]:
+        """Every best route, as of the last :meth:`changes`."""
+        return tuple(self._best.values())
+
+    def paths(self) -> Iterable[tuple[Network, list[Candidate]]]:
+        """Every accepted path of each destination, best first."""
+        for dst, names in self._accepted_from.items():
+            candidates = [self._candidate(name, dst) for name in names]
+            best = equally_good(candidates)
+            yield dst, best + [each for each in candidates if each not in best]
+
+    def tally(self, name: str) -> Tally:
+        table = self._tables.get(name)
+        if table is None:
+            return Tally()
+        return Tally(
+            received=len(table.paths),
+            accepted=len(table.paths) - len(table.refused),
+            stale=len(table.stale),
+            left_out=table.left_out,
+            refused=Counter(refused.value for refused in table.refused.values()),
+            refusals=dict(table.refusals),
+        )
+
+    # The one place where a route comes in or goes out.
+
+    def _judge(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> None:
+        refused = refusal(
+            dst, attributes, neighbour=table.neighbour, router_id=self._router_id, ownership=self._ownership
+        )
+        if refused is None:
+            table.refused.pop(dst, None)
+            self._admit(table.neighbour.name, dst)
+            return
+        if table.refused.get(dst) is not refused:
+            table.refused[dst] = refused
+            table.refusals[refused.value] += 1
+        self._expel(table.neighbour.name, dst)
+
+    def _withdraw(self, table: AdjRibIn, dst: Network) -> None:
+        if table.paths.pop(dst, None) is not None:
+            table.refused.pop(dst, None)
+            table.stale.discard(dst)
+            self._expel(table.neighbour.name, dst)
+
+    def _admit(self, name: str, dst: Network) -> None:
+        names = self._accepted_from.get(dst, ())
+        if name not in names:
+            self._accepted_from[dst] = (*names, name)
+            self._touched.add(dst)
+
+    def _expel(self, name: str, dst: Network) -> None:
+        names = self._accepted_from.get(dst, ())
+        if name not in names:
+            return
+        left = tuple(each for each in names if each != name)
+        if left:
+            self._accepted_from[dst] = left
+        else:
+            del self._accepted_from[dst]
+        self._touched.add(dst)
+
+    def _choose(self, dst: Network) -> LearnedRoute | None:
+        names = self._accepted_from.get(dst)
+        if names is None:
+            return None
+        best = equally_good([self._candidate(name, dst) for name in names])
+        return LearnedRoute(dst, next_hops(best), best[0].peer)
+
+    def _candidate(self, name: str, dst: Network) -> Candidate:
+        table = self._tables[name]
+        neighbour = table.neighbour
+        return Candidate(name, table.paths[dst], neighbour.is_internal, table.router_id, neighbour.address)

@@ -1,0 +1,153 @@
+"""The incremental routing table equals a naive one that computes everything anew, over random histories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address, ip_network
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bgp.accept import refusal
+from bgp.best import Candidate, equally_good, next_hops
+from bgp.learned import LearnedRoute, Network
+from bgp.mesh import Kind, Neighbour
+from bgp.message import Attributes, Learned, Origin
+from bgp.ownership import Ownership, ownership
+from bgp.rib import Rib
+from tests.unit.bgp.cluster import affinity, block, node
+
+ME = IPv4Address("10.0.0.1")
+NODES = [node(f"node{n}", f"10.0.0.{n}/24") for n in range(1, 5)]
+NEIGHBOURS = [
+    Neighbour("Mesh_10_0_0_2", Kind.MESH, ip_address("10.0.0.2"), 64512, 64512, ME),
+    Neighbour("Mesh_10_0_0_3", Kind.MESH, ip_address("10.0.0.3"), 64512, 64512, ME),
+    Neighbour("Node_10_0_0_4", Kind.NODE, ip_address("10.0.0.4"), 64512, 64512, ME),
+    Neighbour("Global_10_0_0_250", Kind.GLOBAL, ip_address("10.0.0.250"), 65000, 64512, ME),
+    Neighbour("Global_10_0_0_251", Kind.GLOBAL, ip_address("10.0.0.251"), 65001, 64512, ME),
+]
+DESTINATIONS: list[Network] = [
+    *map(ip_network, ("10.244.1.0/26", "10.244.2.0/26", "10.244.3.0/26", "10.244.1.5/32", "10.244.2.5/32")),
+    *map(ip_network, ("0.0.0.0/0", "192.0.2.0/24")),
+]
+VIEWS = [
+    ownership(node="node1", nodes=NODES, affinities=affinities, blocks=blocks)
+    for affinities, blocks in (
+        ([], []),
+        ([affinity("node2", "10.244.2.0/26"), affinity("node1", "10.244.1.0/26")], []),
+        ([affinity("node3", "10.244.2.0/26"), affinity("node2", "10.244.1.0/26")],
+         [block("node3", "10.244.2.0/26", s5="node2"), block("node2", "10.244.1.0/26", s5="node3")]),
+        ([affinity("node2", "10.244.2.0/26"), affinity("node1", "10.244.1.0/26")],
+         [block("node2", "10.244.2.0/26", s5="node3"), block("node1", "10.244.1.0/26", s5="node2")]),
+    )
+]  # fmt: skip
+MOST_ROUTES = 4
+
+
+@dataclass
+class Naive:
+    """Every path in the order it came, and nothing derived from them."""
+
+    view: Ownership = field(default_factory=Ownership)
+    paths: dict[tuple[str, Network], Attributes] = field(default_factory=dict)
+    stale: set[tuple[str, Network]] = field(default_factory=set)
+
+    def of(self, name: str) -> list[tuple[str, Network]]:
+        return [key for key in self.paths if key[0] == name]
+
+    def learn(self, name: str, learned: Learned) -> None:
+        for dst in learned.withdrawn:
+            self.remove((name, dst))
+        for dst in learned.announced:
+            if (name, dst) in self.paths or len(self.of(name)) < MOST_ROUTES:
+                assert learned.attributes is not None
+                self.paths[name, dst] = learned.attributes
+                self.stale.discard((name, dst))
+
+    def remove(self, key: tuple[str, Network]) -> None:
+        self.paths.pop(key, None)
+        self.stale.discard(key)
+
+    def sweep(self, name: str) -> None:
+        for key in [key for key in self.stale if key[0] == name]:
+            self.remove(key)
+
+    def mark(self, name: str) -> None:
+        self.stale |= set(self.of(name))
+
+    def drop(self, name: str) -> None:
+        for key in self.of(name):
+            self.remove(key)
+
+    def best(self) -> dict[Network, LearnedRoute]:
+        accepted: dict[Network, list[Candidate]] = {}
+        for (name, dst), attributes in self.paths.items():
+            who = next(each for each in NEIGHBOURS if each.name == name)
+            if refusal(dst, attributes, neighbour=who, router_id=ME, ownership=self.view) is None:
+                candidate = Candidate(name, attributes, who.is_internal, IPv4Address(int(who.address)), who.address)
+                accepted.setdefault(dst, []).append(candidate)
+        chosen = {dst: equally_good(candidates) for dst, candidates in accepted.items()}
+        return {dst: LearnedRoute(dst, next_hops(best), best[0].peer) for dst, best in chosen.items()}
+
+
+attributes = st.builds(
+    Attributes,
+    next_hop=st.sampled_from([ip_address(f"10.0.0.{n}") for n in (1, 2, 3, 4, 250, 251)]),
+    local_pref=st.sampled_from([100, 200]),
+    as_path=st.sampled_from([(), (65000,), (65001,), (64512,)]),
+    as_path_length=st.integers(0, 1),
+    origin=st.sampled_from(Origin),
+    med=st.integers(0, 1),
+)
+some = st.lists(st.sampled_from(DESTINATIONS), max_size=6).map(tuple)
+names = st.sampled_from([each.name for each in NEIGHBOURS])
+learned = st.builds(Learned, withdrawn=some, announced=some, attributes=attributes)
+events = st.one_of(
+    st.tuples(st.just("learn"), names, learned),
+    st.tuples(st.sampled_from(["keep_stale", "mark", "sweep", "drop", "look"]), names, st.none()),
+    st.tuples(st.just("judge"), names, st.sampled_from(VIEWS)),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(events, max_size=40))
+def test_the_table_equals_the_naive_one(history: list[tuple[str, str, object]]) -> None:
+    rib, naive, told = Rib(ME, MOST_ROUTES), Naive(), dict[Network, LearnedRoute]()
+    for each in NEIGHBOURS:
+        rib.meet(each, IPv4Address(int(each.address)))
+    for what, name, detail in [*history, ("look", "", None)]:
+        match what, detail:
+            case "learn", Learned() as update:
+                rib.learn(name, update)
+                naive.learn(name, update)
+            case "judge", Ownership() as view:
+                rib.judge_by(view)
+                naive.view = view
+            case "keep_stale", _:
+                rib.keep_stale(name)
+                naive.sweep(name)
+                naive.mark(name)
+            case "mark", _:
+                rib.mark(name)
+                naive.mark(name)
+            case "sweep", _:
+                rib.sweep(name)
+                naive.sweep(name)
+            case "drop", _:
+                rib.drop(name)
+                naive.drop(name)
+            case _:
+                look(rib, told)
+                assert told == naive.best()
+                assert {route.dst: route for route in rib.routes()} == naive.best()
+
+
+def look(rib: Rib, told: dict[Network, LearnedRoute]) -> None:
+    """As felix does: apply the difference to what is known. It names each destination once and nothing in vain."""
+    delta = rib.changes()
+    assert len({*delta.gone, *(route.dst for route in delta.best)}) == len(delta.gone) + len(delta.best)
+    for dst in delta.gone:
+        del told[dst]
+    for route in delta.best:
+        assert told.get(route.dst) != route
+        told[route.dst] = route
