@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 
 from datastore.resources import BlockAffinity, IPPool
 
@@ -34,6 +35,8 @@ class Announcement:
 
 Exports = Mapping[Network, Announcement]
 """What is announced to every neighbour. Treated as immutable, and compared by identity where that is enough."""
+
+NOTHING: Exports = MappingProxyType({})
 
 
 def exports(

@@ -60,7 +60,7 @@ class Tally:
 
 class Rib:
     def __init__(self, router_id: IPv4Address = _UNKNOWN, most_routes: int = MOST_ROUTES) -> None:
-        self._router_id = router_id
+        self.router_id = router_id
         self._most_routes = most_routes
         self._ownership = Ownership()
         self._tables: dict[str, AdjRibIn] = {}
@@ -127,6 +127,7 @@ class Rib:
                 continue
             table.paths[dst] = attributes
             table.stale.discard(dst)
+            table.refused.pop(dst, None)
             self._judge(table, dst, attributes)
             self._touched.add(dst)
 
@@ -193,7 +194,7 @@ class Rib:
 
     def _judge(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> None:
         refused = refusal(
-            dst, attributes, neighbour=table.neighbour, router_id=self._router_id, ownership=self._ownership
+            dst, attributes, neighbour=table.neighbour, router_id=self.router_id, ownership=self._ownership
         )
         if refused is None:
             table.refused.pop(dst, None)

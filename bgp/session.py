@@ -202,11 +202,11 @@ _RUNS: Mapping[State, tuple[Timer, ...]] = {
     _I: (Timer.RETRY,),
     _C: (Timer.RETRY,),
     _A: (Timer.RETRY,),
-    _S: (Timer.HOLD,),
-    _F: (Timer.HOLD, Timer.KEEPALIVE),
-    _E: (Timer.HOLD, Timer.KEEPALIVE),
+    _S: (Timer.HOLD, Timer.SEND_HOLD),
+    _F: (Timer.HOLD, Timer.KEEPALIVE, Timer.SEND_HOLD),
+    _E: (Timer.HOLD, Timer.KEEPALIVE, Timer.SEND_HOLD),
 }
-"""The timers of each state. The send hold timer runs in any state, between blocked() and unblocked()."""
+"""The timers of each state. The send hold timer is started by blocked(), the others on entry unless they run."""
 
 _RETRY_S = {_I: ERROR_WAIT_S, _C: DIAL_TIMEOUT_S, _A: CONNECT_RETRY_S}
 
@@ -263,10 +263,10 @@ class Session:
         is_new = state is not self.state
         self.state = state
         for timer in list(self._deadlines):
-            if timer is not Timer.SEND_HOLD and timer not in _RUNS[state]:
+            if timer not in _RUNS[state]:
                 del self._deadlines[timer]
         for timer in _RUNS[state] if is_new else ():
-            if timer is not Timer.KEEPALIVE or timer not in self._deadlines:
+            if timer is not Timer.SEND_HOLD and not (timer is Timer.KEEPALIVE and timer in self._deadlines):
                 self._start(timer, now)
 
     def _start(self, timer: Timer, now: float) -> None:
@@ -297,6 +297,9 @@ _EXPIRY = {
 }
 
 
-def keeps_own_dial(mine: IPv4Address, theirs: IPv4Address) -> bool:
-    """Of two connections between the same speakers the one survives that the greater BGP identifier dialled (6.8)."""
-    return int(mine) > int(theirs)
+def keeps_own_dial(mine: tuple[IPv4Address, int], theirs: tuple[IPv4Address, int]) -> bool:
+    """Of two connections between the same speakers the one survives that the greater BGP identifier dialled (6.8).
+
+    Each side is (identifier, AS): the AS decides between equal identifiers (RFC 6286, 2.3).
+    """
+    return mine > theirs

@@ -46,6 +46,8 @@ def nlri(*networks: str) -> bytes:
     return packed
 
 
+KEEPALIVE = message(4, b"")
+
 ORIGIN = attribute(1, b"\x00")
 EMPTY_PATH = attribute(2, b"")
 NEXT_HOP = attribute(3, IPv4Address("10.0.0.2").packed)

@@ -223,5 +223,6 @@ def test_a_peer_that_does_not_read_is_given_up_after_the_send_hold_time() -> Non
 
 def test_the_greater_identifier_keeps_the_connection_that_it_dialled() -> None:
     low, high = IPv4Address("9.0.0.1"), IPv4Address("10.0.0.1")
-    assert keeps_own_dial(high, low)
-    assert not keeps_own_dial(low, high)
+    assert keeps_own_dial((high, 64512), (low, 64512))
+    assert not keeps_own_dial((low, 64512), (high, 64512))
+    assert keeps_own_dial((low, 65001), (low, 64512))

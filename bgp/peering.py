@@ -1,0 +1,288 @@
+"""One neighbour: the connections to it, which of them counts, and what becomes of its routes when that one is gone.
+
+It has a connection that dials, unless it is passive, and for a while there may be accepted ones beside it; a collision
+is settled when an OPEN tells the peer's identifier (RFC 4271, 6.8), and at most one is Established. While an accepted
+one is, nothing dials.
+
+When the session is lost without a NOTIFICATION and the peer had offered graceful restart, its routes stay, marked, for
+its restart time; when it is back they stay until its End-of-RIB, or once more that long. When it comes back without
+having kept its forwarding state they go at once, and so they do when the session ends by a NOTIFICATION or when the
+neighbour is no longer wanted (RFC 4724, 4.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Coroutine
+from datetime import datetime
+from ipaddress import IPv4Address
+from typing import Any, Protocol
+
+from bgp.connection import Connection, Trouble
+from bgp.export import Exports
+from bgp.mesh import Neighbour
+from bgp.message import EndOfRib, Learned, Opened, Refresh, Refreshing
+from bgp.rib import Rib
+from bgp.session import State, Step, keeps_own_dial
+from bgp.stream import Stream
+from bgp.transport import Address, Network
+from bgp.wire import Codec, Ends, Packer
+
+log = logging.getLogger(__name__)
+
+
+class House(Protocol):
+    """What all neighbours of one speaker share."""
+
+    loop: asyncio.AbstractEventLoop
+    network: Network
+    packer: Packer
+    rib: Rib
+    router_id: IPv4Address
+    exports: Exports
+    are_exports_known: bool
+
+    @property
+    def has_restarted(self) -> bool: ...
+
+    @property
+    def keeps_forwarding(self) -> bool: ...
+
+    def now_wall(self) -> datetime: ...
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
+
+    def routes_changed(self) -> None: ...
+
+    def heard_all_of(self, name: str) -> None:
+        """End-of-RIB came from this neighbour."""
+        ...
+
+
+class Peering:
+    """``since_wall`` is when the session came up, or when it was last not up any more."""
+
+    def __init__(self, house: House, neighbour: Neighbour) -> None:
+        self.neighbour = neighbour
+        self.since_wall = house.now_wall()
+        self.trouble: Trouble | None = None
+        self.opened: Opened | None = None
+        self.counters: Counter[str] = Counter()
+        self._house = house
+        self._dialler: Connection | None = None
+        self._accepted: list[Connection] = []
+        self._dialling: asyncio.Task[None] | None = None
+        self._waiting: asyncio.TimerHandle | None = None
+        self._is_over = False
+
+    # From the speaker.
+
+    def start(self) -> None:
+        if not self.neighbour.is_passive and not self._is_over:
+            self._dialler = self._new(is_dialled=True)
+            self._dialler.start()
+
+    def update(self, neighbour: Neighbour) -> None:
+        """It is described anew, in ways that need no new session."""
+        self.neighbour = neighbour
+
+    def stop(self, code: int, subcode: int, *, text: str = "") -> None:
+        """End every connection with this NOTIFICATION, and forget its routes: it is no longer a neighbour."""
+        self._is_over = True
+        self._stop_waiting()
+        for connection in self._connections():
+            connection.stop(code, subcode, text=text)
+        self._stop_dialling()
+        self._house.rib.forget(self.neighbour.name)
+        self._house.routes_changed()
+
+    def abandon(self) -> None:
+        """End every connection without a word: the peer is to keep our routes."""
+        self._is_over = True
+        self._stop_waiting()
+        self._stop_dialling()
+        for connection in self._connections():
+            connection.abandon()
+
+    def admit(self) -> Connection:
+        """A connection of it has been accepted: who talks to it. A session that it replaces is closed (RFC 4724, 5)."""
+        established = self.established
+        if established is not None and established.can_restart_gracefully:
+            established.replace()
+            self._dialler = None if established is self._dialler else self._dialler
+        for other in [each for each in self._accepted if each.state < State.ESTABLISHED]:
+            other.abandon()
+            self._accepted.remove(other)
+        connection = self._new(is_dialled=False)
+        self._accepted.append(connection)
+        connection.start()
+        return connection
+
+    def announce(self) -> None:
+        """What the house exports has changed."""
+        established = self.established
+        if established is not None:
+            established.announce(self._house.exports, is_all_known=self._house.are_exports_known)
+
+    # For the status.
+
+    @property
+    def established(self) -> Connection | None:
+        return next((each for each in self._connections() if each.state is State.ESTABLISHED), None)
+
+    @property
+    def state(self) -> State:
+        """The furthest of its connections; a passive neighbour without one waits."""
+        waiting = State.ACTIVE if self.neighbour.is_passive else State.IDLE
+        return max((each.state for each in self._connections()), key=_rank, default=waiting)
+
+    # From its connections.
+
+    def dial(self, connection: Connection) -> None:
+        self._stop_dialling()
+        self._dialling = self._house.spawn(self._dial(connection), f"dial {self.neighbour.name}")
+
+    def codec(self, local: Address) -> Codec:
+        house, neighbour = self._house, self.neighbour
+        ends = Ends(
+            local_address=local,
+            peer_address=neighbour.address,
+            local_as=neighbour.local_as,
+            peer_as=neighbour.peer_as,
+            router_id=house.router_id,
+            restart_time_s=neighbour.restart_time_s,
+            has_restarted=house.has_restarted,
+            keeps_forwarding=house.keeps_forwarding,
+        )
+        return Codec(ends, house.packer)
+
+    def loses(self, connection: Connection, opened: Opened) -> bool:
+        mine = (self._house.router_id, self.neighbour.local_as)
+        keeps_dialled = keeps_own_dial(mine, (opened.router_id, opened.peer_as))
+        for other in self._connections():
+            if other is connection or other.state < State.OPEN_SENT:
+                continue
+            if other.state is State.ESTABLISHED or other.is_dialled == keeps_dialled:
+                return True
+            other.collide()
+        return False
+
+    def came_up(self, connection: Connection) -> None:
+        opened = connection.opened
+        assert opened is not None
+        self.opened, self.trouble, self.since_wall = opened, None, self._house.now_wall()
+        self.counters["established"] += 1
+        log.info(
+            "session.up neighbour=%s router_id=%s hold_s=%d", self.neighbour.name, opened.router_id, opened.hold_time_s
+        )
+        self._stop_other_dialling(connection)
+        graceful = opened.graceful
+        if graceful is None or not graceful.is_able or not graceful.keeps_forwarding:
+            self._house.rib.drop(self.neighbour.name)
+        self._house.rib.meet(self.neighbour, opened.router_id)
+        self._await_fresh_routes(graceful.restart_time_s if graceful is not None else 0)
+        self._house.routes_changed()
+        connection.announce(self._house.exports, is_all_known=self._house.are_exports_known)
+
+    def went_down(self, connection: Connection, *, keeps_routes: bool) -> None:
+        name = self.neighbour.name
+        self.since_wall = self._house.now_wall()
+        stays = keeps_routes and connection.can_restart_gracefully and not self._is_over
+        if stays and connection.opened is not None and connection.opened.graceful is not None:
+            self._house.rib.keep_stale(name)
+            self._await_fresh_routes(connection.opened.graceful.restart_time_s)
+        else:
+            self._stop_waiting()
+            self._house.rib.drop(name)
+        self.opened = None
+        log.info("session.down neighbour=%s routes=%s", name, "stale" if stays else "gone")
+        self._house.routes_changed()
+
+    def learned(self, connection: Connection, message: Learned | EndOfRib | Refresh) -> None:
+        name, rib = self.neighbour.name, self._house.rib
+        match message:
+            case Learned(faults=faults):
+                for fault in faults:
+                    log.warning("update.malformed neighbour=%s what=%s", name, fault)
+                rib.learn(name, message)
+                if rib.has_room_again(name):
+                    connection.request_refresh()
+            case Refresh(Refreshing.BEGIN):
+                rib.mark(name)
+            case EndOfRib() | Refresh():
+                rib.sweep(name)
+                self._stop_waiting()
+                if isinstance(message, EndOfRib):
+                    self._house.heard_all_of(name)
+        self._house.routes_changed()
+
+    def ended(self, connection: Connection, step: Step) -> None:
+        if connection.trouble is not None and connection.trouble != self.trouble:
+            self.trouble = connection.trouble
+            log.info("connection.ended neighbour=%s why=%r trouble=%s", self.neighbour.name, step.reason, self.trouble)
+        self.counters.update(connection.counters)
+        connection.counters.clear()
+        if connection.is_dialled:
+            self._stop_dialling()
+            return
+        if connection in self._accepted:
+            self._accepted.remove(connection)
+        if self._dialler is None and self.established is None:
+            self._house.loop.call_soon(self._start_again)
+
+    # Its own.
+
+    def _new(self, *, is_dialled: bool) -> Connection:
+        return Connection(self, loop=self._house.loop, is_dialled=is_dialled)
+
+    def _connections(self) -> list[Connection]:
+        return [*([self._dialler] if self._dialler is not None else []), *self._accepted]
+
+    async def _dial(self, connection: Connection) -> None:
+        neighbour = self.neighbour
+        try:
+            await self._house.network.dial(
+                Stream(connection), local=neighbour.local_address, peer=neighbour.address, port=neighbour.port
+            )
+        except OSError as error:
+            self._dialling = None
+            connection.dial_failed(error)
+
+    def _stop_dialling(self) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._dialling = None
+
+    def _stop_other_dialling(self, connection: Connection) -> None:
+        dialler = self._dialler
+        if dialler is not None and dialler is not connection:
+            self._dialler = None
+            dialler.stop(6, 7)
+            self._stop_dialling()
+
+    def _start_again(self) -> None:
+        if self._dialler is None and self.established is None and not self._is_over:
+            self.start()
+
+    def _await_fresh_routes(self, restart_time_s: float) -> None:
+        """With stale routes, if there are any."""
+        self._stop_waiting()
+        if self._house.rib.tally(self.neighbour.name).stale:
+            self._waiting = self._house.loop.call_later(restart_time_s, self._sweep_stale)
+
+    def _sweep_stale(self) -> None:
+        self._waiting = None
+        swept = self._house.rib.sweep(self.neighbour.name)
+        log.info("stale.swept neighbour=%s routes=%d", self.neighbour.name, swept)
+        self._house.routes_changed()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+
+def _rank(state: State) -> int:
+    return list(State).index(state)

@@ -1,0 +1,270 @@
+"""The BGP speaker: all neighbours of this node, the socket that they dial, and what they share.
+
+It is told what should be, whole and as often as one likes (:class:`Wanted`), and works out the difference: neighbours
+that are new are started, those that are gone are sent a Cease (6/3), so that they drop our routes at once, and those
+that are described differently get a new session only where the old one could not know (6/6). What it learns goes out
+as differences of best routes, at most one a turn of the loop.
+
+The end of the process says nothing to anybody: neighbours keep our routes by graceful restart, and the next process
+finds them. After its own start it says End-of-RIB once it knows all that it announces, and reports ``in_sync`` when
+:class:`~bgp.recovery.Recovery` is over.
+
+It makes no decision of its own: who is a neighbour, what is announced, what is believed and what a session does stand
+in mesh, export, accept and session. Sockets and links in memory look alike from here (:mod:`bgp.transport`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import IPv4Address
+from typing import Any
+
+from bgp.export import NOTHING, Exports
+from bgp.learned import Delta
+from bgp.mesh import DEFAULT_PORT, Neighbour
+from bgp.ownership import Ownership
+from bgp.peering import Peering
+from bgp.recovery import Recovery
+from bgp.rib import Rib
+from bgp.stream import Doorway, Receiver
+from bgp.transport import Address, Listening, Network
+from bgp.wire import Packer
+
+log = logging.getLogger(__name__)
+
+LISTEN_RETRY_S = 5.0
+_MOST_STRANGERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAt:
+    """Where neighbours dial us. No addresses means all."""
+
+    port: int = DEFAULT_PORT
+    addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that the speaker should be doing.
+
+    ``is_settled``: the neighbours are those of a datastore in sync, not remembered ones. ``are_exports_known``:
+    nothing that belongs into ``exports`` is still missing, so End-of-RIB may be said.
+    """
+
+    router_id: IPv4Address
+    neighbours: tuple[Neighbour, ...] = ()
+    exports: Exports = field(default_factory=lambda: NOTHING)
+    are_exports_known: bool = False
+    is_settled: bool = False
+    listen: ListenAt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastLife:
+    """What the last process left: whether there was one, and whether the kernel still forwards what it announced."""
+
+    has_restarted: bool = False
+    keeps_forwarding: bool = False
+
+
+FIRST_LIFE = PastLife()
+
+
+class Speaker:
+    """``on_routes`` gets each change of the best routes, ``on_in_sync`` is called once. Both must not block."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        wall: Callable[[], datetime],
+        on_routes: Callable[[Delta], None],
+        on_in_sync: Callable[[], None],
+        past: PastLife = FIRST_LIFE,
+    ) -> None:
+        self.loop = loop
+        self.network = network
+        self.packer = Packer()
+        self.router_id = IPv4Address(0)
+        self.rib = Rib()
+        self.exports: Exports = NOTHING
+        self.are_exports_known = False
+        self.recovery = Recovery()
+        self.peerings: dict[str, Peering] = {}
+        self.strangers: Counter[str] = Counter()
+        self._wall = wall
+        self._on_routes = on_routes
+        self._on_in_sync = on_in_sync
+        self._past = past
+        self._is_publishing = False
+        self._was_in_sync = False
+        self._listen: ListenAt | None = None
+        self._listen_changed = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # From the daemon.
+
+    async def run(self) -> None:
+        """Speak until cancelled. Then every connection is closed without a word."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._keep_listening(), name="listen")
+                for peering in self.peerings.values():
+                    peering.start()
+        finally:
+            self._tasks = None
+            for peering in self.peerings.values():
+                peering.abandon()
+
+    def apply(self, wanted: Wanted) -> None:
+        """Make it so. Called as often as anything changes."""
+        if wanted.router_id != self.router_id:
+            self._stop_all_but(frozenset())
+            self.router_id = self.rib.router_id = wanted.router_id
+        if wanted.listen != self._listen:
+            self._listen = wanted.listen
+            self._listen_changed.set()
+        self._apply_exports(wanted)
+        self._apply_neighbours(wanted.neighbours)
+        if wanted.is_settled:
+            self._expect(wanted.neighbours)
+
+    def judge_by(self, ownership: Ownership) -> None:
+        self.rib.judge_by(ownership)
+        self.routes_changed()
+
+    # What its neighbours ask of it: peering.House.
+
+    @property
+    def has_restarted(self) -> bool:
+        return self._past.has_restarted and not self.recovery.is_over
+
+    @property
+    def keeps_forwarding(self) -> bool:
+        return self._past.keeps_forwarding or self.are_exports_known
+
+    def now_wall(self) -> datetime:
+        return self._wall()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        assert self._tasks is not None, "a neighbour was started before the speaker ran"
+        return self._tasks.create_task(work, name=name)
+
+    def routes_changed(self) -> None:
+        if not self._is_publishing:
+            self._is_publishing = True
+            self.loop.call_soon(self._publish)
+
+    def heard_all_of(self, name: str) -> None:
+        self.recovery.hear(name)
+        self._report_in_sync()
+
+    # Its own.
+
+    def _apply_exports(self, wanted: Wanted) -> None:
+        if wanted.exports == self.exports and wanted.are_exports_known == self.are_exports_known:
+            return
+        self.exports = wanted.exports
+        self.are_exports_known = wanted.are_exports_known
+        for peering in self.peerings.values():
+            peering.announce()
+
+    def _apply_neighbours(self, neighbours: tuple[Neighbour, ...]) -> None:
+        self._stop_all_but(frozenset(each.name for each in neighbours))
+        for neighbour in neighbours:
+            peering = self.peerings.get(neighbour.name)
+            if peering is not None and _needs_new_session(peering.neighbour, neighbour):
+                self._stop(neighbour.name, 6, 6)
+                peering = None
+            if peering is not None:
+                peering.update(neighbour)
+                continue
+            self.peerings[neighbour.name] = peering = Peering(self, neighbour)
+            if self._tasks is not None:
+                peering.start()
+
+    def _stop_all_but(self, names: frozenset[str]) -> None:
+        for name in [name for name in self.peerings if name not in names]:
+            self._stop(name, 6, 3)
+
+    def _stop(self, name: str, code: int, subcode: int) -> None:
+        self.peerings.pop(name).stop(code, subcode)
+
+    def _publish(self) -> None:
+        self._is_publishing = False
+        delta = self.rib.changes()
+        if delta.best or delta.gone:
+            self._on_routes(delta)
+
+    def _expect(self, neighbours: tuple[Neighbour, ...]) -> None:
+        is_first = self.recovery.deadline is None
+        self.recovery.expect((each.name for each in neighbours), self.loop.time())
+        if is_first and self.recovery.deadline is not None:
+            self.loop.call_at(self.recovery.deadline, self._expire_recovery)
+        self._report_in_sync()
+
+    def _expire_recovery(self) -> None:
+        self.recovery.expire()
+        self._report_in_sync()
+
+    def _report_in_sync(self) -> None:
+        if self.recovery.is_over and not self._was_in_sync:
+            self._was_in_sync = True
+            self._publish()
+            self._on_in_sync()
+
+    def _welcome(self, address: Address) -> Receiver | None:
+        """The neighbour at this address; anyone else is refused and counted."""
+        for peering in self.peerings.values():
+            if peering.neighbour.address == address:
+                return peering.admit()
+        who = str(address) if len(self.strangers) < _MOST_STRANGERS else "others"
+        if not self.strangers[who]:
+            log.warning("connection.refused from=%s why=unknown", address)
+        self.strangers[who] += 1
+        return None
+
+    async def _keep_listening(self) -> None:
+        """One socket, where it is wanted; tried again while somebody else has it."""
+        while True:
+            self._listen_changed.clear()
+            wanted, server = self._listen, None
+            if wanted is not None:
+                server = await self._try_to_listen(wanted)
+            try:
+                is_settled = wanted is None or server is not None
+                await asyncio.wait_for(self._listen_changed.wait(), None if is_settled else LISTEN_RETRY_S)
+            except TimeoutError:
+                continue
+            finally:
+                if server is not None:
+                    server.close()
+
+    async def _try_to_listen(self, wanted: ListenAt) -> Listening | None:
+        try:
+            return await self.network.listen(
+                lambda: Doorway(self._welcome), addresses=wanted.addresses, port=wanted.port
+            )
+        except OSError as error:
+            log.error("listen.failed port=%d why=%s", wanted.port, error)
+            return None
+
+
+def _needs_new_session(old: Neighbour, new: Neighbour) -> bool:
+    """Whether the two differ in what was said in the OPEN or decides the addresses."""
+    return _session_of(old) != _session_of(new)
+
+
+def _session_of(each: Neighbour) -> tuple[object, ...]:
+    return each.address, each.local_address, each.local_as, each.peer_as, each.restart_time_s
+
+
+__all__ = ["ListenAt", "PastLife", "Speaker", "Wanted"]

@@ -1,0 +1,183 @@
+"""Links in memory: the model of TCP that speakers run over in tests. Bytes arrive in order after the link's delay.
+
+It knows listeners, refused and unanswered dials, links that are cut and mended, hosts that vanish without a word, peers
+that do not read, and full queues; it records every byte that crossed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+Address = IPv4Address | IPv6Address
+Place = tuple[Address, int]
+
+DELAY_S = 0.0005
+
+
+@dataclass
+class MemoryNetwork:
+    listeners: dict[Place, Callable[[], asyncio.Protocol]] = field(default_factory=dict)
+    cut: set[frozenset[Address]] = field(default_factory=set)
+    pipes: list[Pipe] = field(default_factory=list)
+    crossed: list[tuple[Address, Address, bytes]] = field(default_factory=list)
+    ports: int = 40000
+
+    def host(self, address: Address) -> MemoryHost:
+        return MemoryHost(self, address)
+
+    def cut_link(self, one: Address, other: Address) -> None:
+        """From now on nothing arrives, and nobody is told."""
+        self.cut.add(frozenset((one, other)))
+
+    def mend_link(self, one: Address, other: Address) -> None:
+        self.cut.discard(frozenset((one, other)))
+
+    def is_cut(self, one: Address, other: Address) -> bool:
+        return frozenset((one, other)) in self.cut
+
+
+@dataclass
+class MemoryListening:
+    network: MemoryNetwork
+    places: list[Place]
+
+    def close(self) -> None:
+        for place in self.places:
+            self.network.listeners.pop(place, None)
+
+
+@dataclass
+class MemoryHost:
+    """The network as one host sees it: what a speaker is given."""
+
+    network: MemoryNetwork
+    address: Address
+
+    async def dial(self, protocol: asyncio.Protocol, *, local: Address | None, peer: Address, port: int) -> None:
+        await asyncio.sleep(2 * DELAY_S)
+        if self.network.is_cut(self.address, peer):
+            await asyncio.get_running_loop().create_future()
+        accept = self.network.listeners.get((peer, port))
+        if accept is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+        self.network.ports += 1
+        mine: Place = (local or self.address, self.network.ports)
+        ours, theirs = Pipe(self.network, mine, (peer, port)), Pipe(self.network, (peer, port), mine)
+        ours.other, theirs.other = theirs, ours
+        self.network.pipes += [ours, theirs]
+        theirs.open(accept())
+        ours.open(protocol)
+
+    async def listen(
+        self, accept: Callable[[], asyncio.Protocol], *, addresses: Sequence[Address], port: int
+    ) -> MemoryListening:
+        places: list[Place] = [(address, port) for address in addresses or (self.address,)]
+        if any(place in self.network.listeners for place in places):
+            raise OSError(errno.EADDRINUSE, "Address already in use")
+        self.network.listeners.update(dict.fromkeys(places, accept))
+        return MemoryListening(self.network, places)
+
+
+class Pipe(asyncio.Transport):
+    """One end of a connection. ``is_frozen``: whoever is behind it reads nothing, so its peer's queue fills."""
+
+    other: Pipe
+
+    def __init__(self, network: MemoryNetwork, here: Place, there: Place) -> None:
+        super().__init__({"sockname": (str(here[0]), here[1]), "peername": (str(there[0]), there[1])})
+        self.here, self.there = here[0], there[0]
+        self.is_frozen = False
+        self._network = network
+        self._loop = asyncio.get_running_loop()
+        self._protocol: asyncio.Protocol | None = None
+        self._high, self._low = 64 << 10, 16 << 10
+        self._unread: list[bytes] = []
+        self._is_paused = False
+        self._is_closed = False
+        self._has_ended = False
+
+    def open(self, protocol: asyncio.Protocol) -> None:
+        self._protocol = protocol
+        self._loop.call_soon(protocol.connection_made, self)
+
+    # What a protocol asks of its transport.
+
+    def write(self, data: Any) -> None:
+        if self._is_closed or self._has_ended:
+            return
+        self._network.crossed.append((self.here, self.there, bytes(data)))
+        self._loop.call_later(DELAY_S, self.other.arrive, bytes(data))
+        if self.other.is_frozen:
+            self.other._unread.append(bytes(data))
+            self._settle_pressure()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._loop.call_later(DELAY_S, self.other.arrive_end)
+
+    def is_closing(self) -> bool:
+        return self._is_closed
+
+    def close(self) -> None:
+        self.write_eof()
+        self._finish(None)
+
+    def abort(self) -> None:
+        self.close()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high, self._low = high or self._high, low or self._low
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+    # What the link does.
+
+    def arrive(self, data: bytes) -> None:
+        if self._is_closed or self.is_frozen or self._network.is_cut(self.here, self.there):
+            return
+        assert self._protocol is not None
+        self._protocol.data_received(data)
+
+    def arrive_end(self) -> None:
+        if self._is_closed or self._network.is_cut(self.here, self.there):
+            return
+        assert self._protocol is not None
+        self._protocol.eof_received()
+        self.close()
+
+    def freeze(self) -> None:
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        self.is_frozen = False
+        unread, self._unread = self._unread, []
+        for data in unread:
+            self._loop.call_soon(self.arrive, data)
+        self.other._settle_pressure()
+
+    def _settle_pressure(self) -> None:
+        assert self._protocol is not None
+        waiting = sum(map(len, self.other._unread))
+        if not self._is_paused and waiting > self._high:
+            self._is_paused = True
+            self._protocol.pause_writing()
+        elif self._is_paused and waiting <= self._low:
+            self._is_paused = False
+            self._protocol.resume_writing()
+
+    def _finish(self, error: Exception | None) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            assert self._protocol is not None
+            self._loop.call_soon(self._protocol.connection_lost, error)
