@@ -17,16 +17,15 @@ Source: Calico confd/pkg/backends/calico (bgp_processor.go, updatePeersV1 in cli
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from datastore import selector
 from datastore.resources import BGPConfiguration, BGPPeer, Node
 
 Address = IPv4Address | IPv6Address
-Selects = Callable[[str, Mapping[str, str]], bool]
-"""Whether a selector's text matches labels."""
 
 DEFAULT_AS = 64512
 DEFAULT_PORT = 179
@@ -105,7 +104,7 @@ class Cluster:
         return None if interface is None else interface.ip
 
 
-def mesh(cluster: Cluster, *, version: int, selects: Selects) -> Mesh:
+def mesh(cluster: Cluster, *, version: int) -> Mesh:
     """The neighbours of ``cluster.me`` over IPv``version``; none while the node has no such address.
 
     An explicit BGPPeer wins over the mesh, a global one over one for some nodes, a written one over a mirrored one.
@@ -115,7 +114,7 @@ def mesh(cluster: Cluster, *, version: int, selects: Selects) -> Mesh:
     if me is None or mine is None:
         return Mesh()
     found: dict[Place, Neighbour | Unbuilt] = {}
-    for place, wanted in _explicit(cluster, me, version, selects):
+    for place, wanted in _explicit(cluster, me, version):
         found.setdefault(place, wanted)
     spoken_for = {address for address, _ in found}
     for place, wanted in _full_mesh(cluster, me, mine):
@@ -180,18 +179,21 @@ def _mesh_needs(default: BGPConfiguration | None) -> str:
     return ""
 
 
-def _explicit(cluster: Cluster, me: Node, version: int, selects: Selects) -> Iterator[Found]:
-    ordered = sorted(cluster.peers, key=lambda peer: (not _is_global(peer), peer.name))
+def _explicit(cluster: Cluster, me: Node, version: int) -> Iterator[Found]:
+    ordered: list[BGPPeer] = []
+    for peer in sorted(cluster.peers, key=lambda peer: (not _is_global(peer), peer.name)):
+        wrong = _what_is_wrong(peer)
+        if wrong and peer.node in ("", me.name):
+            yield (peer.name, 0), Unbuilt(f"{_kind(peer).value}_{peer.name}", wrong)
+        elif not wrong:
+            ordered.append(peer)
     for peer in ordered:
-        if _is_global(peer) or _is_for(peer, me, selects):
-            kind = Kind.GLOBAL if _is_global(peer) else Kind.NODE
-            if _is_unreadable(peer):
-                yield (peer.peer_ip, 0), Unbuilt(f"{kind.value}_{peer.name}", f"peerIP is no address: {peer.peer_ip!r}")
-            for far in _far_ends(cluster, peer, version, selects):
-                yield from _explicit_one(cluster, me, peer, far, kind)
+        if _is_for(peer, me):
+            for far in _far_ends(cluster, peer, version):
+                yield from _explicit_one(cluster, me, peer, far, _kind(peer))
     for peer in ordered:
-        if peer.resource.spec.get("reversePeering") != "Manual" and _reaches(cluster, peer, me, version, selects):
-            for node in _near_ends(cluster, peer, selects):
+        if peer.resource.spec.get("reversePeering") != "Manual" and _reaches(cluster, peer, me, version):
+            for node in _near_ends(cluster, peer):
                 near = _FarEnd.of_node(cluster, node, version)
                 if near is not None:
                     yield from _explicit_one(cluster, me, peer, near, Kind.NODE)
@@ -219,25 +221,38 @@ def _is_global(peer: BGPPeer) -> bool:
     return not peer.node and not peer.node_selector
 
 
-def _is_for(peer: BGPPeer, node: Node, selects: Selects) -> bool:
+def _kind(peer: BGPPeer) -> Kind:
+    return Kind.GLOBAL if _is_global(peer) else Kind.NODE
+
+
+def _is_for(peer: BGPPeer, node: Node) -> bool:
     if peer.node_selector:
-        return selects(peer.node_selector, node.resource.labels)
+        return selector.parse(peer.node_selector).matches(node.resource.labels)
     return not peer.node or peer.node == node.name
 
 
-def _is_unreadable(peer: BGPPeer) -> bool:
-    return bool(peer.peer_ip) and split_port(peer.peer_ip) is None
+def _what_is_wrong(peer: BGPPeer) -> str:
+    """Why this one cannot be read at all, so that nobody can say whose neighbour it is; or ""."""
+    if peer.peer_ip and split_port(peer.peer_ip) is None:
+        return f"peerIP is no address: {peer.peer_ip!r}"
+    for name, text in (("nodeSelector", peer.node_selector), ("peerSelector", peer.peer_selector)):
+        try:
+            selector.parse(text)
+        except selector.Malformed as error:
+            return f"{name}: {error}"
+    return ""
 
 
-def _near_ends(cluster: Cluster, peer: BGPPeer, selects: Selects) -> Iterable[Node]:
-    return (node for node in cluster.nodes.values() if _is_for(peer, node, selects))
+def _near_ends(cluster: Cluster, peer: BGPPeer) -> Iterable[Node]:
+    return (node for node in cluster.nodes.values() if _is_for(peer, node))
 
 
-def _far_ends(cluster: Cluster, peer: BGPPeer, version: int, selects: Selects) -> Iterator[_FarEnd]:
+def _far_ends(cluster: Cluster, peer: BGPPeer, version: int) -> Iterator[_FarEnd]:
     if peer.peer_selector:
+        chosen = selector.parse(peer.peer_selector)
         for node in cluster.nodes.values():
             far = _FarEnd.of_node(cluster, node, version)
-            if far is not None and selects(peer.peer_selector, node.resource.labels):
+            if far is not None and chosen.matches(node.resource.labels):
                 yield far
         return
     place = split_port(peer.peer_ip)
@@ -250,10 +265,10 @@ def _far_ends(cluster: Cluster, peer: BGPPeer, version: int, selects: Selects) -
     yield _FarEnd(address, peer.as_number, port, node_there.name if node_there else "", was_given_by_address=True)
 
 
-def _reaches(cluster: Cluster, peer: BGPPeer, me: Node, version: int, selects: Selects) -> bool:
+def _reaches(cluster: Cluster, peer: BGPPeer, me: Node, version: int) -> bool:
     """Whether ``me`` is a far end of this BGPPeer, so that it needs the mirrored session."""
     if peer.peer_selector:
-        return selects(peer.peer_selector, me.resource.labels)
+        return selector.parse(peer.peer_selector).matches(me.resource.labels)
     place = split_port(peer.peer_ip)
     if place is None or cluster.address(me, version) != place[0] or not _speaks_as(cluster, peer, me):
         return False

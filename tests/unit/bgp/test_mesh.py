@@ -1,6 +1,5 @@
 """Which neighbours a node has, as lines that a person can read."""
 
-from collections.abc import Mapping
 from ipaddress import ip_address
 
 import pytest
@@ -8,14 +7,6 @@ import pytest
 from bgp.mesh import Cluster, Mesh, Neighbour, dials, mesh, split_port
 from datastore.resources import BGPConfiguration, BGPPeer, Node
 from tests.unit.bgp.cluster import configuration, node, peer
-
-
-def has_label(selector: str, labels: Mapping[str, str]) -> bool:
-    """As much of the selector language as these tests need: ``all()`` and ``key == 'value'``."""
-    if selector in ("", "all()"):
-        return True
-    key, _, value = selector.partition("==")
-    return labels.get(key.strip()) == value.strip(" '")
 
 
 def neighbours_of(
@@ -27,7 +18,7 @@ def neighbours_of(
         configurations={each.resource.name: each for each in configurations},
         peers=peers,
     )
-    return mesh(cluster, version=4, selects=has_label)
+    return mesh(cluster, version=4)
 
 
 def lines(found: Mesh) -> list[str]:
@@ -238,12 +229,18 @@ def test_an_address_that_cannot_be_read_is_listed_too() -> None:
     assert lines(neighbours_of("node1", NODE1, peers=rule)) == ["Global_tor: peerIP is no address: '10.0.0.300'"]
 
 
+def test_a_selector_that_cannot_be_read_is_listed_too() -> None:
+    rule = (peer("racks", nodeSelector="rack ==", peerIP="10.0.0.254", asNumber=65000),)
+    (found,) = neighbours_of("node1", NODE1, peers=rule).unbuilt
+    assert (found.name, found.why[:14]) == ("Node_racks", "nodeSelector: ")
+
+
 def test_the_two_families_have_sessions_of_their_own() -> None:
     nodes = {
         "a": node("a", "10.0.0.1/24", ipv6="fd00::1/64"),
         "b": node("b", "10.0.0.2/24", ipv6="fd00::2/64"),
     }
-    found = mesh(Cluster("a", nodes), version=6, selects=has_label)
+    found = mesh(Cluster("a", nodes), version=6)
     assert lines(found) == ["Mesh_fd00__2 waits fd00::2:179 AS 64512->64512"]
 
 
