@@ -15,35 +15,28 @@ import logging
 import os
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Protocol
 
 from bgp.export import NOTHING, Exports
-from bgp.message import EndOfRib, Fault, KeptAlive, Learned, Notified, Opened, Received, Refresh, Refreshing
+from bgp.message import (
+    Cause,
+    EndOfRib,
+    Fault,
+    KeptAlive,
+    Learned,
+    Notified,
+    Opened,
+    Received,
+    Refresh,
+    Refreshing,
+    Trouble,
+)
 from bgp.session import Action, Do, Event, Notify, Session, State, Step
 from bgp.stream import Stream
 from bgp.transport import Address
 from bgp.wire import Codec
 
 log = logging.getLogger(__name__)
-
-
-class Cause(Enum):
-    """Who ended a session, for the status."""
-
-    SOCKET = "Socket"
-    RECEIVED = "Received"
-    SENT = "BGP Error"
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why the last session or attempt ended. ``text`` for sockets and shutdown communications, codes for the rest."""
-
-    cause: Cause
-    code: int = 0
-    subcode: int = 0
-    text: str = ""
 
 
 class Owner(Protocol):

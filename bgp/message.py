@@ -131,3 +131,21 @@ class Fault:
 
 
 Received = Opened | Learned | EndOfRib | KeptAlive | Refresh | Notified | Fault
+
+
+class Cause(Enum):
+    """Who ended a session, for the status."""
+
+    SOCKET = "Socket"
+    RECEIVED = "Received"
+    SENT = "BGP Error"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the last session or attempt ended. ``text`` for sockets and shutdown communications, codes for the rest."""
+
+    cause: Cause
+    code: int = 0
+    subcode: int = 0
+    text: str = ""

@@ -20,10 +20,10 @@ from datetime import datetime
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
-from bgp.connection import Connection, Trouble
+from bgp.connection import Connection
 from bgp.export import Exports
 from bgp.mesh import Neighbour
-from bgp.message import EndOfRib, Learned, Opened, Refresh, Refreshing
+from bgp.message import EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
 from bgp.rib import Rib
 from bgp.session import State, Step, keeps_own_dial
 from bgp.stream import Stream
