@@ -1,0 +1,116 @@
+"""What the speaker remembers over its own end: its last good neighbours and exports, in one small file.
+
+A process that starts while the datastore is away speaks with these, so that killing it then withdraws nothing. What was
+announced counts only in the same boot of the machine: after another one the kernel has forgotten the blackholes, and
+nothing may be announced before felix has put them back (invariant 9). The neighbours count in any.
+
+The file is replaced by an atomic rename. One that cannot be read is as good as none, and is said so once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from bgp.export import NOTHING, Announcement, Exports
+from bgp.mesh import DEFAULT_PORT, Kind, Neighbour
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """``boot`` names the machine's boot in which it was written."""
+
+    router_id: IPv4Address
+    neighbours: tuple[Neighbour, ...] = ()
+    exports: Exports = field(default_factory=lambda: NOTHING)
+    port: int = DEFAULT_PORT
+    boot: str = ""
+
+
+def this_boot() -> str:
+    return _BOOT_ID.read_text().strip()
+
+
+def load(path: Path) -> Remembered | None:
+    """What the last process left, or None."""
+    try:
+        return _from_json(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("remembered.unreadable path=%s why=%s", path, error)
+        return None
+
+
+def save(path: Path, remembered: Remembered) -> None:
+    """Raises OSError when it cannot be written; the old one is then still there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    with new.open("w") as file:
+        json.dump(_to_json(remembered), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def _to_json(remembered: Remembered) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "boot": remembered.boot,
+        "routerId": str(remembered.router_id),
+        "port": remembered.port,
+        "neighbours": [_neighbour_to_json(each) for each in remembered.neighbours],
+        "exports": {str(dst): each.local_pref for dst, each in remembered.exports.items()},
+    }
+
+
+def _from_json(raw: Any) -> Remembered:
+    if raw["version"] != VERSION:
+        raise ValueError(f"version {raw['version']}")
+    return Remembered(
+        router_id=IPv4Address(raw["routerId"]),
+        neighbours=tuple(_neighbour_from_json(each) for each in raw["neighbours"]),
+        exports={ip_network(dst): Announcement(int(local_pref)) for dst, local_pref in raw["exports"].items()},
+        port=int(raw["port"]),
+        boot=str(raw["boot"]),
+    )
+
+
+def _neighbour_to_json(each: Neighbour) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "kind": each.kind.value,
+        "address": str(each.address),
+        "peerAs": each.peer_as,
+        "localAs": each.local_as,
+        "localAddress": str(each.local_address or ""),
+        "port": each.port,
+        "passive": each.is_passive,
+        "restartTime": each.restart_time_s,
+        "node": each.node,
+    }
+
+
+def _neighbour_from_json(raw: dict[str, Any]) -> Neighbour:
+    return Neighbour(
+        name=str(raw["name"]),
+        kind=Kind(raw["kind"]),
+        address=ip_address(raw["address"]),
+        peer_as=int(raw["peerAs"]),
+        local_as=int(raw["localAs"]),
+        local_address=ip_address(raw["localAddress"]) if raw["localAddress"] else None,
+        port=int(raw["port"]),
+        is_passive=bool(raw["passive"]),
+        restart_time_s=int(raw["restartTime"]),
+        node=str(raw["node"]),
+    )

@@ -1,0 +1,55 @@
+"""What survives the end of the process."""
+
+from ipaddress import IPv4Address, ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from bgp.export import Announcement
+from bgp.mesh import Kind, Neighbour
+from bgp.remembered import Remembered, load, save, this_boot
+
+REMEMBERED = Remembered(
+    IPv4Address("10.0.0.1"),
+    (
+        Neighbour(
+            "Mesh_10_0_0_2", Kind.MESH, ip_address("10.0.0.2"), 64512, 64512, ip_address("10.0.0.1"), node="node2"
+        ),
+        Neighbour("Global_fd00__9", Kind.GLOBAL, ip_address("fd00::9"), 65000, 64512, None, 1790, True, 90),
+    ),
+    {ip_network("10.244.1.0/26"): Announcement(), ip_network("fd00:10:244::/122"): Announcement(7)},
+    1790,
+    "the boot",
+)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "bgp.json"
+    save(path, REMEMBERED)
+    assert load(path) == REMEMBERED
+    assert [each.name for each in path.parent.iterdir()] == ["bgp.json"]
+
+
+def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:
+    assert load(tmp_path / "bgp.json") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": 99}', '{"version": 1, "routerId": "x"}', "null"])
+def test_a_file_that_cannot_be_read_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bgp.json"
+    path.write_text(text)
+    assert load(path) is None
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "bgp.json"
+    save(path, REMEMBERED)
+    path.with_suffix(".new").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        save(path, Remembered(IPv4Address("10.0.0.7")))
+    assert load(path) == REMEMBERED
+
+
+def test_the_machines_boot_has_a_name() -> None:
+    assert len(this_boot()) == 36
+    assert this_boot() == this_boot()
