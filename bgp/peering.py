@@ -25,7 +25,7 @@ from bgp.export import Exports
 from bgp.mesh import Neighbour
 from bgp.message import EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
 from bgp.rib import Rib
-from bgp.session import State, Step, keeps_own_dial
+from bgp.session import CONNECT_RETRY_S, ERROR_WAIT_S, State, Step, keeps_own_dial
 from bgp.stream import Stream
 from bgp.transport import Address, Network
 from bgp.wire import Codec, Ends, Packer
@@ -219,7 +219,7 @@ class Peering:
         self._house.routes_changed()
 
     def ended(self, connection: Connection, step: Step) -> None:
-        if connection.trouble is not None and connection.trouble != self.trouble:
+        if self.established is None and connection.trouble not in (None, self.trouble):
             self.trouble = connection.trouble
             log.info("connection.ended neighbour=%s why=%r trouble=%s", self.neighbour.name, step.reason, self.trouble)
         self.counters.update(connection.counters)
@@ -230,7 +230,8 @@ class Peering:
         if connection in self._accepted:
             self._accepted.remove(connection)
         if self._dialler is None and self.established is None:
-            self._house.loop.call_soon(self._start_again)
+            wait_s = ERROR_WAIT_S if step.state is State.IDLE else CONNECT_RETRY_S
+            self._house.loop.call_later(wait_s, self._start_again)
 
     # Its own.
 

@@ -113,16 +113,16 @@ class Speaker:
 
     async def run(self) -> None:
         """Speak until cancelled. Then every connection is closed without a word."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                tasks.create_task(self._keep_listening(), name="listen")
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
                 for peering in self.peerings.values():
                     peering.start()
-        finally:
-            self._tasks = None
-            for peering in self.peerings.values():
-                peering.abandon()
+                await self._keep_listening()
+            finally:
+                self._tasks = None
+                for peering in self.peerings.values():
+                    peering.abandon()
 
     def apply(self, wanted: Wanted) -> None:
         """Make it so. Called as often as anything changes."""
