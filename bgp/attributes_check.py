@@ -23,6 +23,8 @@ from enum import IntEnum
 _OPTIONAL = 0x80
 _TRANSITIVE = 0x40
 _EXTENDED_LENGTH = 0x10
+_MEANINGFUL = _OPTIONAL | _TRANSITIVE | _EXTENDED_LENGTH
+"""Partial and the unused bits say nothing about a value, and do not reach the decoder."""
 
 ORIGIN, AS_PATH, NEXT_HOP, MED, LOCAL_PREF = 1, 2, 3, 4, 5
 MP_REACH, MP_UNREACH = 14, 15
@@ -161,16 +163,13 @@ RULES: dict[int, Rule] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Attribute:
-    flags: int
-    code: int
-    value: bytes
+class _Finding:
+    name: str
+    why: str
+    verdict: Verdict
 
-    def packed(self) -> bytes:
-        """Without the Partial bit and the unused ones, which say nothing about a value."""
-        flags = self.flags & (_OPTIONAL | _TRANSITIVE | _EXTENDED_LENGTH)
-        length = len(self.value).to_bytes(2 if flags & _EXTENDED_LENGTH else 1, "big")
-        return bytes((flags, self.code)) + length + self.value
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}: {self.verdict.name.lower()}"
 
 
 def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
@@ -178,79 +177,68 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
     kept: list[bytes] = []
     findings: list[_Finding] = []
     seen: set[int] = set()
-    for each in _split(raw):
-        if each is None:
+    for flags, code, whole, value in _split(raw):
+        if code is None:
             findings.append(_Finding("attributes", "length overruns", Verdict.WITHDRAW))  # section 4
             continue
-        finding = _judge_one(each, facts, seen)
-        findings.append(finding)
-        seen.add(each.code)
-        if finding.verdict is Verdict.KEEP and each.code in RULES:
-            kept.append(each.packed())
+        finding = _judge_one(flags, code, value, facts, seen)
+        seen.add(code)
+        if finding is not None:
+            findings.append(finding)
+        elif code in RULES:
+            kept.append(whole if not flags & ~_MEANINGFUL else bytes((flags & _MEANINGFUL,)) + whole[1:])
     is_reachable = has_nlri or MP_REACH in seen
-    if is_reachable:
+    if is_reachable and not seen >= _ALWAYS_NEEDED:
         findings += _missing(seen, facts, has_nlri=has_nlri)
     worst = max((finding.verdict for finding in findings), default=Verdict.KEEP)
     if worst is Verdict.WITHDRAW and not is_reachable:
         worst = Verdict.RESET
         findings.append(_Finding("routes", "none to withdraw", Verdict.RESET))  # 5.2
-    return Judgement(worst, b"".join(kept), tuple(str(each) for each in findings if each.verdict))
+    return Judgement(worst, b"".join(kept), tuple(map(str, findings)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    name: str
-    why: str = ""
-    verdict: Verdict = Verdict.KEEP
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.why}: {self.verdict.name.lower()}"
-
-
-def _split(raw: bytes) -> Iterator[_Attribute | None]:
-    """Each attribute, and None in the place of one that does not fit into the field."""
-    at = 0
-    while at < len(raw):
-        header = 4 if raw[at] & _EXTENDED_LENGTH else 3
-        if at + header > len(raw):
-            yield None
+def _split(raw: bytes) -> Iterator[tuple[int, int | None, bytes, bytes]]:
+    """(flags, code, the whole attribute, its value) of each; code None for one that does not fit into the field."""
+    at, total = 0, len(raw)
+    while at < total:
+        flags = raw[at]
+        header = 4 if flags & _EXTENDED_LENGTH else 3
+        end = at + header + int.from_bytes(raw[at + 2 : at + header], "big")
+        if end > total or at + header > total:
+            yield flags, None, b"", b""
             return
-        length = int.from_bytes(raw[at + 2 : at + header], "big")
-        end = at + header + length
-        if end > len(raw):
-            yield None
-            return
-        yield _Attribute(raw[at], raw[at + 1], raw[at + header : end])
+        yield flags, raw[at + 1], raw[at:end], raw[at + header : end]
         at = end
 
 
-def _judge_one(each: _Attribute, facts: Facts, seen: set[int]) -> _Finding:
-    rule = RULES.get(each.code)
+def _judge_one(flags: int, code: int, value: bytes, facts: Facts, seen: set[int]) -> _Finding | None:
+    rule = RULES.get(code)
     if rule is None:
-        is_optional = bool(each.flags & _OPTIONAL)
-        name = f"attribute {each.code}"
-        return _Finding(name) if is_optional else _Finding(name, "unknown well-known", Verdict.WITHDRAW)
-    if each.code in seen:  # 3 (g)
-        is_multiprotocol = each.code in (MP_REACH, MP_UNREACH)
+        is_optional = bool(flags & _OPTIONAL)
+        return None if is_optional else _Finding(f"attribute {code}", "unknown well-known", Verdict.WITHDRAW)
+    if code in seen:  # 3 (g)
+        is_multiprotocol = code in (MP_REACH, MP_UNREACH)
         return _Finding(rule.name, "twice", Verdict.RESET if is_multiprotocol else Verdict.DISCARD)
-    if (each.flags ^ rule.flags) & (_OPTIONAL | _TRANSITIVE):  # 3 (c), 5.3
-        return _Finding(rule.name, f"flags {each.flags:#04x}", max(Verdict.WITHDRAW, rule.on_error))
+    if (flags ^ rule.flags) & _PASSED_ON:  # 3 (c), 5.3
+        return _Finding(rule.name, f"flags {flags:#04x}", max(Verdict.WITHDRAW, rule.on_error))
     if rule.from_external and not facts.is_internal:
         return _Finding(rule.name, "from an external peer", rule.from_external)
-    if each.code in (MP_REACH, MP_UNREACH):
-        return _judge_family(rule, each.value, facts)
-    why = rule.check(each.value, facts)
-    return _Finding(rule.name, why, rule.on_error) if why else _Finding(rule.name)
+    if code in (MP_REACH, MP_UNREACH):
+        return _judge_family(rule, value, facts)
+    why = rule.check(value, facts)
+    return _Finding(rule.name, why, rule.on_error) if why else None
 
 
-def _judge_family(rule: Rule, value: bytes, facts: Facts) -> _Finding:
+def _judge_family(rule: Rule, value: bytes, facts: Facts) -> _Finding | None:
     """Routes of a family that was not negotiated are left out; the session goes on with the one that was."""
     if len(value) < 3:
         return _Finding(rule.name, f"length {len(value)}", Verdict.RESET)
     family = (int.from_bytes(value[:2], "big"), value[2])
-    if family != facts.family:
-        return _Finding(rule.name, f"family {family[0]}/{family[1]}", Verdict.DISCARD)
-    return _Finding(rule.name)
+    return None if family == facts.family else _Finding(rule.name, f"family {family[0]}/{family[1]}", Verdict.DISCARD)
+
+
+_ALWAYS_NEEDED = frozenset({ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF})
+"""With these four nothing can be missing, whatever the session is."""
 
 
 def _missing(seen: set[int], facts: Facts, *, has_nlri: bool) -> list[_Finding]:

@@ -26,12 +26,15 @@ class Prefixes:
 
     def around(self, dst: Address | Network) -> Network | None:
         """The longest member that contains ``dst`` or equals it, or None."""
+        lengths = self._lengths[dst.version]
+        if not lengths:
+            return None
         if isinstance(dst, IPv4Address | IPv6Address):
             value, longest = int(dst), int(dst.max_prefixlen)
         else:
             value, longest = int(dst.network_address), dst.prefixlen
         make = IPv4Network if dst.version == 4 else IPv6Network
-        for length in self._lengths[dst.version]:
+        for length in lengths:
             spare = dst.max_prefixlen - length
             if length <= longest and (found := make((value >> spare << spare, length))) in self.networks:
                 return found

@@ -122,12 +122,14 @@ class Rib:
         if attributes is None:
             return
         for dst in learned.announced:
-            if dst not in table.paths and len(table.paths) >= self._most_routes:
+            if len(table.paths) >= self._most_routes and dst not in table.paths:
                 table.left_out += 1
                 continue
             table.paths[dst] = attributes
-            table.stale.discard(dst)
-            table.refused.pop(dst, None)
+            if table.stale:
+                table.stale.discard(dst)
+            if table.refused:
+                table.refused.pop(dst, None)
             self._judge(table, dst, attributes)
             self._touched.add(dst)
 
@@ -197,7 +199,8 @@ class Rib:
             dst, attributes, neighbour=table.neighbour, router_id=self.router_id, ownership=self._ownership
         )
         if refused is None:
-            table.refused.pop(dst, None)
+            if table.refused:
+                table.refused.pop(dst, None)
             self._admit(table.neighbour.name, dst)
             return
         if table.refused.get(dst) is not refused:
@@ -232,6 +235,9 @@ class Rib:
         names = self._accepted_from.get(dst)
         if names is None:
             return None
+        if len(names) == 1:
+            next_hop = self._tables[names[0]].paths[dst].next_hop
+            return LearnedRoute(dst, (next_hop,) if next_hop is not None else (), names[0])
         best = equally_good([self._candidate(name, dst) for name in names])
         return LearnedRoute(dst, next_hops(best), best[0].peer)
 
