@@ -1,7 +1,7 @@
 """The control socket that looks like BIRD 1's: a line in, a reply out, on any number of connections.
 
 What is said stands in :mod:`bgp.status`; this only carries it. The socket's file is replaced at the start, since a
-process that was killed leaves its own behind.
+process that was killed leaves its own behind, and stays at the end, when a successor may have replaced it already.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ async def serving(path: Path, status: Callable[[], SpeakerStatus]) -> AsyncItera
         yield
     finally:
         server.close()
-        path.unlink(missing_ok=True)
 
 
 async def _talk(

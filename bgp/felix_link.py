@@ -69,7 +69,6 @@ class FelixLink:
             yield
         finally:
             server.close()
-            path.unlink(missing_ok=True)
             for reader in list(self._readers):
                 reader.close()
 

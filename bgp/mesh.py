@@ -63,6 +63,14 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenAt:
+    """Where neighbours dial this node. No addresses means all."""
+
+    port: int = DEFAULT_PORT
+    addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Unbuilt:
     """A neighbour that is not brought up, because ``why``."""
 

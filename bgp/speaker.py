@@ -26,7 +26,7 @@ from typing import Any
 
 from bgp.export import NOTHING, Exports
 from bgp.learned import Delta
-from bgp.mesh import DEFAULT_PORT, Neighbour
+from bgp.mesh import ListenAt, Neighbour
 from bgp.ownership import Ownership
 from bgp.peering import Peering
 from bgp.recovery import Recovery
@@ -39,14 +39,6 @@ log = logging.getLogger(__name__)
 
 LISTEN_RETRY_S = 5.0
 _MOST_STRANGERS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAt:
-    """Where neighbours dial us. No addresses means all."""
-
-    port: int = DEFAULT_PORT
-    addresses: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +257,3 @@ def _needs_new_session(old: Neighbour, new: Neighbour) -> bool:
 
 def _session_of(each: Neighbour) -> tuple[object, ...]:
     return each.address, each.local_address, each.local_as, each.peer_as, each.restart_time_s
-
-
-__all__ = ["ListenAt", "PastLife", "Speaker", "Wanted"]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import wraps
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 from bgp.export import Announcement, Exports
 from bgp.learned import Delta, LearnedRoute, Network
-from bgp.mesh import Kind, Neighbour, dials, name_of
+from bgp.mesh import Kind, ListenAt, Neighbour, dials, name_of
 from bgp.ownership import Ownership
 from bgp.prefixes import Prefixes
-from bgp.speaker import FIRST_LIFE, ListenAt, PastLife, Speaker, Wanted
+from bgp.speaker import FIRST_LIFE, PastLife, Speaker, Wanted
 from tests.memory_network import MemoryNetwork
 from tests.unit.bgp.bgp_bytes import KEEPALIVE, open_message
-from tests.virtual_time import run
 
 START_WALL = datetime(2026, 11, 22, 6, 6, 51)
 
@@ -160,16 +158,6 @@ async def until(condition: Callable[[], bool], *, within_s: float = 300.0, step_
 
 def all_established(stations: Iterable[Station]) -> bool:
     return all(peering.established for station in stations for peering in station.speaker.peerings.values())
-
-
-def virtually(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """An ``async def`` test on virtual time."""
-
-    @wraps(test)
-    def on_virtual_time(*given: Any, **named: Any) -> None:
-        run(test(*given, **named))
-
-    return on_virtual_time
 
 
 class RawPeer(asyncio.Protocol):

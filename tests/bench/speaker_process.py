@@ -17,8 +17,8 @@ from typing import Any
 
 from bgp.export import Announcement
 from bgp.learned import Delta
-from bgp.mesh import Kind, Neighbour, name_of
-from bgp.speaker import ListenAt, Speaker, Wanted
+from bgp.mesh import Kind, ListenAt, Neighbour, name_of
+from bgp.speaker import Speaker, Wanted
 from bgp.transport import TcpNetwork
 
 

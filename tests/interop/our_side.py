@@ -12,9 +12,9 @@ from ipaddress import IPv4Address, ip_network
 
 from bgp.export import Announcement
 from bgp.learned import Delta, LearnedRoute, Network
-from bgp.mesh import Kind, Neighbour, name_of
+from bgp.mesh import Kind, ListenAt, Neighbour, name_of
 from bgp.peering import Peering
-from bgp.speaker import FIRST_LIFE, ListenAt, PastLife, Speaker, Wanted
+from bgp.speaker import FIRST_LIFE, PastLife, Speaker, Wanted
 from bgp.transport import TcpNetwork
 
 OURS = IPv4Address("10.0.0.1")

@@ -20,11 +20,9 @@ from tests.speakers import (
     explicit_neighbour,
     raw_session,
     until,
-    virtually,
 )
 from tests.unit.bgp.bgp_bytes import (
     EMPTY_PATH,
-    FOUR_OCTET,
     IPV4_UNICAST,
     KEEPALIVE,
     LOCAL_PREF,
@@ -39,10 +37,7 @@ from tests.unit.bgp.bgp_bytes import (
     path,
     update,
 )
-
-ABLE_TO_RESTART = open_message(
-    router_id="10.0.0.9", parameters=IPV4_UNICAST + FOUR_OCTET + capability(64, bytes.fromhex("0078000101" + "80"))
-)
+from tests.virtual_time import virtually
 
 
 async def pair() -> tuple[World, Station, Station]:
@@ -448,7 +443,8 @@ async def test_a_node_that_announces_what_is_not_its_own_changes_no_route() -> N
 
 
 def wanted_with(station: Station, exports: Any) -> Any:
-    from bgp.speaker import ListenAt, Wanted
+    from bgp.mesh import ListenAt
+    from bgp.speaker import Wanted
 
     return Wanted(station.address, station.neighbours, exports, True, True, ListenAt(179))
 

@@ -1,0 +1,299 @@
+"""The speaker as a process: datastore, neighbours, felix and the status socket joined under one TaskGroup.
+
+    datastore ─follow─▶ View ─▶ mesh, exports, ownership ─▶ Speaker ⇄ neighbours
+    felix ─confirmed─▶ View                                    └─routes─▶ felix
+
+It decides nothing: what changes is put into the view, and moments later the whole of what should be is worked out and
+handed to the speaker. Moments later, since changes come in bursts and a pass over a large cluster takes a while: after
+one it rests for nine times as long as it took.
+
+Until the datastore is in sync it speaks as the last process did (:mod:`bgp.remembered`). What was announced in this
+boot of the machine counts as confirmed until felix says otherwise. SIGTERM ends it with everything left as it is:
+neighbours keep our routes, felix the learned ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from setproctitle import setproctitle
+
+from bgp import bird_socket, remembered
+from bgp.export import NOTHING, Exports
+from bgp.felix_link import FelixLink
+from bgp.learned import SOCKET_PATH, InSync, Network
+from bgp.mesh import ListenAt, Mesh
+from bgp.recovery import RESTART_TIME_S
+from bgp.remembered import Remembered
+from bgp.report import report
+from bgp.speaker import PastLife, Speaker, Wanted
+from bgp.status import SpeakerStatus
+from bgp.transport import Network as Transport
+from bgp.transport import TcpNetwork
+from bgp.view import KINDS, View
+from datastore.follow import Batch, follow
+from datastore.store import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+EXPORTS_WAIT_S = 60.0
+"""How long End-of-RIB waits for the datastore and felix: less than neighbours keep our routes without it."""
+_REST_FACTOR = 9.0
+
+
+@dataclass(frozen=True, slots=True)
+class BgpConfig:
+    """``router_id``: an address, ``hash``, or "" for the node's own address."""
+
+    node: str
+    router_id: str = ""
+    felix_socket: Path = Path(SOCKET_PATH)
+    run_folder: Path = Path("/var/run/calico")
+    state_folder: Path = Path("/var/lib/calico")
+
+
+class BadEnvironment(ValueError):
+    """The user's mistake, in words."""
+
+
+def read(environ: Mapping[str, str], *, node: str = "") -> BgpConfig:
+    """``node`` as the caller found it, or NODENAME. Raises BadEnvironment."""
+    node = node or environ.get("NODENAME", "")
+    if not node:
+        raise BadEnvironment("NODENAME is not set")
+    router_id = environ.get("CALICO_ROUTER_ID", "")
+    if router_id not in ("", "hash"):
+        try:
+            IPv4Address(router_id)
+        except ValueError:
+            raise BadEnvironment(f"CALICO_ROUTER_ID={router_id}: must be an IPv4 address or hash") from None
+    return BgpConfig(node, router_id)
+
+
+async def run(config: BgpConfig, store: Store) -> None:
+    """Speak until SIGTERM or SIGINT. Raises OSError when a socket's file cannot be made."""
+    setproctitle("bird")
+    loop = asyncio.get_running_loop()
+    daemon = asyncio.ensure_future(Daemon(config, store).run())
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, daemon.cancel)
+    with suppress(asyncio.CancelledError):
+        await daemon
+
+
+class Daemon:
+    """``transport`` and ``wall`` (the time of day) are the world's, or a test's."""
+
+    def __init__(
+        self,
+        config: BgpConfig,
+        store: Store,
+        *,
+        transport: Transport | None = None,
+        wall: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._wall = wall
+        self._loop = asyncio.get_running_loop()
+        self._view = View(config.node)
+        self._troubles: dict[str, StoreError] = {}
+        self._started_wall = self._configured_wall = wall()
+        self._remembered = remembered.load(self._memory)
+        self._boot = remembered.this_boot()
+        self._confirmed: frozenset[Network] | None = None
+        self._has_waited = False
+        self._mesh = Mesh()
+        self._pass: asyncio.TimerHandle | None = None
+        self._rest_until = 0.0
+        self._unsaved = asyncio.Event()
+        self.speaker = Speaker(
+            transport or TcpNetwork(),
+            loop=self._loop,
+            wall=wall,
+            on_routes=lambda delta: self._felix.tell(delta),
+            on_in_sync=lambda: self._felix.tell(InSync()),
+            past=self._past_life(),
+        )
+        self._felix = FelixLink(
+            routes=self.speaker.rib.routes,
+            is_in_sync=lambda: self.speaker.recovery.is_over,
+            on_confirmed=self._take_confirmed,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled. Raises OSError when a socket's file cannot be made."""
+        self._speak_as_before()
+        async with AsyncExitStack() as sockets:
+            await sockets.enter_async_context(self._felix.serving(self._config.felix_socket))
+            for version, name in ((4, "bird.ctl"), (6, "bird6.ctl")):
+                status = self._status_of(version)
+                await sockets.enter_async_context(bird_socket.serving(self._config.run_folder / name, status))
+            await self._run_tasks()
+
+    async def _run_tasks(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.speaker.run(), name="speaker")
+            tasks.create_task(self._keep_saving(), name="remember")
+            for kind in KINDS:
+                following = follow(self._store, kind, self._take, random=random.random, on_trouble=self._note_trouble)
+                tasks.create_task(following, name=f"follow {kind}")
+            self._loop.call_later(EXPORTS_WAIT_S, self._stop_waiting)
+            log.info("bgp.ready node=%s remembered=%s", self._config.node, self._remembered is not None)
+
+    # What comes in.
+
+    def _take(self, batch: Batch) -> None:
+        if self._view.apply(batch):
+            self._pass_soon()
+
+    def _take_confirmed(self, confirmed: frozenset[Network]) -> None:
+        if confirmed != self._confirmed:
+            log.info("felix.confirmed destinations=%d", len(confirmed))
+            self._confirmed = confirmed
+            self._pass_soon()
+
+    def _note_trouble(self, kind: str, error: StoreError | None) -> None:
+        if error is None:
+            self._troubles.pop(kind, None)
+            log.info("datastore.back kind=%s", kind)
+        else:
+            self._troubles[kind] = error
+            log.warning("datastore.lost kind=%s why=%s", kind, error)
+
+    def _stop_waiting(self) -> None:
+        self._has_waited = True
+        self._pass_soon()
+
+    # What follows from it.
+
+    def _pass_soon(self) -> None:
+        if self._pass is None:
+            self._pass = self._loop.call_at(max(self._rest_until, self._loop.time()), self._make_pass)
+
+    def _make_pass(self) -> None:
+        begun = time.perf_counter()
+        self._pass = None
+        if self._view.in_sync:
+            self._speak()
+        elif self._has_waited:
+            self._speak_as_before()
+        self._rest_until = self._loop.time() + (time.perf_counter() - begun) * _REST_FACTOR
+
+    def _speak(self) -> None:
+        router_id = self._view.router_id(self._config.router_id)
+        if self._view.waits_for(self._config.router_id):
+            self._apply(Wanted(router_id), Mesh())
+            return
+        found = self._view.mesh()
+        wanted = Wanted(
+            router_id=router_id,
+            neighbours=found.neighbours,
+            exports=self._view.exports(self._assumed_confirmed()),
+            are_exports_known=self._confirmed is not None or self._has_waited,
+            is_settled=True,
+            listen=self._view.listen(),
+        )
+        self.speaker.judge_by(self._view.ownership())
+        self._apply(wanted, found)
+        self._unsaved.set()
+
+    def _apply(self, wanted: Wanted, found: Mesh) -> None:
+        if found != self._mesh:
+            self._configured_wall = self._wall()
+            for each in set(found.unbuilt) - set(self._mesh.unbuilt):
+                log.warning("neighbour.unbuilt name=%s why=%r", each.name, each.why)
+        self._mesh = found
+        self.speaker.apply(wanted)
+
+    # What the last process left.
+
+    @property
+    def _memory(self) -> Path:
+        return self._config.state_folder / "bgp.json"
+
+    def _past_life(self) -> PastLife:
+        return PastLife(self._remembered is not None, bool(self._remembered_exports()))
+
+    def _remembered_exports(self) -> Exports:
+        last = self._remembered
+        return last.exports if last is not None and last.boot == self._boot else NOTHING
+
+    def _assumed_confirmed(self) -> frozenset[Network]:
+        """The kernel holds what it held when the last process ended, until felix says otherwise."""
+        return self._confirmed if self._confirmed is not None else frozenset(self._remembered_exports())
+
+    def _speak_as_before(self) -> None:
+        last = self._remembered
+        if last is None:
+            return
+        exports = self._remembered_exports()
+        if self._confirmed is not None:
+            exports = {dst: each for dst, each in exports.items() if dst in self._confirmed}
+        wanted = Wanted(
+            router_id=last.router_id,
+            neighbours=last.neighbours,
+            exports=exports,
+            are_exports_known=self._has_waited,
+            listen=ListenAt(last.port),
+        )
+        self._apply(wanted, Mesh(last.neighbours))
+
+    async def _keep_saving(self) -> None:
+        saved = self._remembered
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            now = self._to_remember()
+            if now == saved:
+                continue
+            try:
+                await asyncio.to_thread(remembered.save, self._memory, now)
+                saved = now
+            except OSError as error:
+                log.error("remembered.unwritten path=%s why=%s", self._memory, error)
+
+    def _to_remember(self) -> Remembered:
+        speaker = self.speaker
+        return Remembered(
+            router_id=speaker.router_id,
+            neighbours=tuple(peering.neighbour for peering in speaker.peerings.values()),
+            exports=speaker.exports,
+            port=self._view.listen().port,
+            boot=self._boot,
+        )
+
+    # What is said of it.
+
+    def _status_of(self, version: int) -> Callable[[], SpeakerStatus]:
+        return lambda: self.status(version)
+
+    def status(self, version: int) -> SpeakerStatus:
+        """Of the neighbours and routes of one family."""
+        return report(
+            self.speaker,
+            self._mesh,
+            version=version,
+            now_wall=self._wall(),
+            started_wall=self._started_wall,
+            configured_wall=self._configured_wall,
+            waiting=self._waits_for(),
+            recovery_time_s=int(RESTART_TIME_S),
+        )
+
+    def _waits_for(self) -> str:
+        if self._troubles:
+            return "; ".join(sorted({str(error) for error in self._troubles.values()}))
+        if not self._view.in_sync:
+            return "the datastore has not been read yet"
+        return self._view.waits_for(self._config.router_id)

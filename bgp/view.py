@@ -1,0 +1,151 @@
+"""What the datastore says, as far as the speaker reads it, and everything that follows from it.
+
+A table a kind, fed by batches; each result is a pure function of some of the tables and is worked out again only when
+one of those changed. A datastore that is away changes nothing here, and until every kind has been listed once the view
+is not in sync and says nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import Any, TypeVar
+
+from bgp.export import NORMAL_PRIORITY, Exports, exports
+from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, mesh
+from bgp.ownership import Ownership, ownership
+from datastore.follow import Batch
+from datastore.resources import BGPConfiguration, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
+from datastore.table import Table
+
+Network = IPv4Network | IPv6Network
+T = TypeVar("T")
+
+KINDS = ("Node", "BGPConfiguration", "BGPPeer", "IPPool", "BlockAffinity", "IPAMBlock")
+
+
+class View:
+    """``node`` is this node's name."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._nodes = Table(Node)
+        self._configurations = Table(BGPConfiguration)
+        self._peers = Table(BGPPeer)
+        self._pools = Table(IPPool)
+        self._affinities = Table(BlockAffinity)
+        self._blocks = Table(IPAMBlock)
+        self._tables: dict[str, Table[Any]] = {
+            "Node": self._nodes,
+            "BGPConfiguration": self._configurations,
+            "BGPPeer": self._peers,
+            "IPPool": self._pools,
+            "BlockAffinity": self._affinities,
+            "IPAMBlock": self._blocks,
+        }
+        self._known: dict[str, tuple[tuple[object, ...], Any]] = {}
+
+    @property
+    def in_sync(self) -> bool:
+        return all(table.in_sync for table in self._tables.values())
+
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        """What is wrong with objects that cannot be read; their last good values count."""
+        return tuple(str(error) for table in self._tables.values() for error in table.rejected.values())
+
+    def apply(self, batch: Batch) -> bool:
+        """Whether it changed anything."""
+        return bool(self._tables[batch.kind].apply(batch)) or batch.is_snapshot
+
+    @property
+    def me(self) -> Node | None:
+        return next((node for node in self._nodes.values.values() if node.name == self._node), None)
+
+    def waits_for(self, rule: str) -> str:
+        """Why this node cannot speak yet, or "". ``rule`` is that of the router id."""
+        me = self.me
+        if me is None:
+            return f"node {self._node} is not in the datastore"
+        if me.ipv4 is None and me.ipv6 is None:
+            return f"node {self._node} has no address"
+        if me.ipv4 is None and not rule:
+            return f"node {self._node} has no IPv4 address to take the router id from"
+        return ""
+
+    def router_id(self, rule: str) -> IPv4Address:
+        """``rule`` as in CALICO_ROUTER_ID: an address, ``hash``, or "" for the node's own (0.0.0.0 without one)."""
+        if rule == "hash":
+            return hashed_router_id(self._node)
+        me = self.me
+        own = int(me.ipv4.ip) if me is not None and me.ipv4 is not None else 0
+        return IPv4Address(rule or own)
+
+    def mesh(self) -> Mesh:
+        """The neighbours over both families."""
+        return self._when_changed("mesh", self._find_mesh, self._nodes, self._configurations, self._peers)
+
+    def ownership(self) -> Ownership:
+        return self._when_changed("ownership", self._find_owners, self._nodes, self._affinities, self._blocks)
+
+    def exports(self, confirmed: frozenset[Network]) -> Exports:
+        """``confirmed``: what felix found in the FIB."""
+        tables = (self._affinities, self._pools, self._configurations)
+        return self._when_changed("exports", lambda: self._find_exports(confirmed), *tables, also=confirmed)
+
+    def listen(self) -> ListenAt:
+        default = self._configuration("default")
+        me = self.me
+        port = self._cluster().configured_port(self._node) or DEFAULT_PORT
+        if default is None or default.bind_mode != "NodeIP" or me is None:
+            return ListenAt(port)
+        return ListenAt(port, tuple(each.ip for each in (me.ipv4, me.ipv6) if each is not None))
+
+    def _find_mesh(self) -> Mesh:
+        four, six = (mesh(self._cluster(), version=version) for version in (4, 6))
+        unbuilt = dict.fromkeys((*four.unbuilt, *six.unbuilt))
+        return Mesh((*four.neighbours, *six.neighbours), tuple(unbuilt))
+
+    def _find_owners(self) -> Ownership:
+        return ownership(
+            node=self._node,
+            nodes=self._nodes.values.values(),
+            affinities=self._affinities.values.values(),
+            blocks=self._blocks.values.values(),
+        )
+
+    def _find_exports(self, confirmed: frozenset[Network]) -> Exports:
+        default = self._configuration("default")
+        return exports(
+            node=self._node,
+            affinities=self._affinities.values.values(),
+            pools=self._pools.values.values(),
+            confirmed=confirmed,
+            priority=default.normal_route_priority if default is not None else NORMAL_PRIORITY,
+        )
+
+    def _cluster(self) -> Cluster:
+        return Cluster(
+            me=self._node,
+            nodes={node.name: node for node in self._nodes.values.values()},
+            configurations={each.resource.name: each for each in self._configurations.values.values()},
+            peers=tuple(self._peers.values.values()),
+        )
+
+    def _configuration(self, name: str) -> BGPConfiguration | None:
+        return self._cluster().configurations.get(name)
+
+    def _when_changed(self, name: str, find: Callable[[], T], *tables: Table[Any], also: object = None) -> T:
+        basis = (*(table.generation for table in tables), also)
+        known = self._known.get(name)
+        if known is None or known[0] != basis:
+            self._known[name] = known = (basis, find())
+        found: T = known[1]
+        return found
+
+
+def hashed_router_id(node: str) -> IPv4Address:
+    """Upstream's way to a router id for nodes without an IPv4 address: of the name, and never multicast."""
+    first, *rest = hashlib.sha256(node.encode()).digest()[:4]
+    return IPv4Address(bytes((first - 32 if first > 223 else first, *rest)))
