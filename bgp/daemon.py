@@ -80,11 +80,14 @@ def read(environ: Mapping[str, str], *, node: str = "") -> BgpConfig:
     return BgpConfig(node, router_id)
 
 
-async def run(config: BgpConfig, store: Store) -> None:
-    """Speak until SIGTERM or SIGINT. Raises OSError when a socket's file cannot be made."""
+async def run(config: BgpConfig, store: Store, *, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Speak until SIGTERM or SIGINT. Raises OSError when a socket's file cannot be made.
+
+    ``on_ready`` is called once, as soon as it is known whom to speak to and neighbours can connect.
+    """
     setproctitle("bird")
     loop = asyncio.get_running_loop()
-    daemon = asyncio.ensure_future(Daemon(config, store).run())
+    daemon = asyncio.ensure_future(Daemon(config, store, on_ready=on_ready).run())
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, daemon.cancel)
     with suppress(asyncio.CancelledError):
@@ -99,11 +102,13 @@ class Daemon:
         config: BgpConfig,
         store: Store,
         *,
+        on_ready: Callable[[], None] = lambda: None,
         transport: Transport | None = None,
         wall: Callable[[], datetime] = datetime.now,
     ) -> None:
         self._config = config
         self._store = store
+        self._on_ready, self._is_ready = on_ready, False
         self._wall = wall
         self._loop = asyncio.get_running_loop()
         self._view = View(config.node)
@@ -215,6 +220,9 @@ class Daemon:
                 log.warning("neighbour.unbuilt name=%s why=%r", each.name, each.why)
         self._mesh = found
         self.speaker.apply(wanted)
+        if not self._is_ready:
+            self._is_ready = True
+            self._on_ready()
 
     # What the last process left.
 

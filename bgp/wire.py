@@ -17,6 +17,7 @@ Around it stand the corrections that a conformance suite asked for (exabgp 5.0.1
 
 Whatever ExaBGP raises on a peer's bytes becomes a Fault; none of its exceptions leaves this file.
 """
+# ruff: noqa: E402
 
 from __future__ import annotations
 
@@ -26,6 +27,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import Any, ClassVar
+
+from exabgp.util import dns as exabgp_dns
+
+# Importing its capabilities asks the DNS for the host's name: 5 s and more on a node that has none yet.
+exabgp_dns.__dict__["__domain_name"] = "localhost"
 
 from exabgp.bgp.message import Action
 from exabgp.bgp.message.direction import Direction

@@ -114,7 +114,23 @@ def _bird_ready() -> int:
 
 
 def _bgp() -> int:
-    return _fail("-bgp: the speaker is still to come")
+    from concurrent.futures import ThreadPoolExecutor
+
+    from bgp import daemon
+    from datastore.connect import connect
+    from datastore.store import Rejected
+    from felix import notify
+    from felix.startup import node_name
+
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")
+    try:
+        config = daemon.read(os.environ, node=node_name(os.environ))
+        store = connect(os.environ, executor=executor)
+    except (daemon.BadEnvironment, Rejected) as error:
+        return _fail(str(error))
+    _log_to_stdout("INFO")
+    asyncio.run(daemon.run(config, store, on_ready=notify.ready))
+    return 0
 
 
 _MODES: Mapping[str, Callable[[], int]] = {

@@ -80,7 +80,7 @@ def _pid_file(lab: LabState, node: NodeState, name: str) -> Path:
 
 
 def _spawn(lab: LabState, node: NodeState, name: str, notify: Path) -> Holder:
-    """A daemon outlives us, so it is forked twice; its number comes back through a pipe."""
+    """A daemon outlives us, so it is orphaned on purpose, and inside: the node's own process 1 is its parent then."""
     environment = {**environment_of(node.name, lab.environment), "NOTIFY_SOCKET": str(notify)}
     reader, writer = os.pipe()
     middle = os.fork()
@@ -92,12 +92,15 @@ def _spawn(lab: LabState, node: NodeState, name: str, notify: Path) -> Holder:
             null = os.open(os.devnull, os.O_RDONLY)
             for descriptor, source in ((0, null), (1, log), (2, log)):
                 os.dup2(source, descriptor)
+            outside = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
             namespaces.enter(node.holder)
-            child = os.fork()
-            if child == 0:
+            inside = os.fork()
+            if inside == 0 and os.fork() == 0:
+                os.write(writer, os.readlink("self", dir_fd=outside).encode())
                 os.chdir("/")
                 os.execvpe("calico-node", ["calico-node", f"-{name}"], environment)
-            os.write(writer, str(child).encode())
+            if inside:
+                os.waitpid(inside, 0)
             os._exit(0)
         os._exit(1)
     os.close(writer)

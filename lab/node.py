@@ -70,8 +70,7 @@ def remove_node(plan: NodePlan, holder: Holder, fabric: Holder, lab_folder: Path
 def _mount_own_files(own: Path, lab_folder: Path) -> None:
     """In the node, before anything runs there. The lab's folder stays visible under its own path."""
     for tree in OWN_TREES:
-        options = f"lowerdir=/{tree},upperdir={own}/{tree}/upper,workdir={own}/{tree}/work"
-        namespaces.mount("overlay", f"/{tree}", "overlay", options)
+        _mount_overlay(f"/{tree}", f"lowerdir=/{tree},upperdir={own}/{tree}/upper,workdir={own}/{tree}/work")
     outside = os.open(lab_folder, os.O_PATH)
     namespaces.mount("tmpfs", "/run", "tmpfs", "mode=755")
     lab_folder.mkdir(parents=True)
@@ -80,6 +79,14 @@ def _mount_own_files(own: Path, lab_folder: Path) -> None:
     for path in OWN_FOLDERS:
         shutil.rmtree(path, ignore_errors=True)
         Path(path).mkdir(parents=True)
+
+
+def _mount_overlay(target: str, options: str) -> None:
+    """Volatile where the kernel has it (5.10): otherwise taking it down waits until the whole disk is written."""
+    try:
+        namespaces.mount("overlay", target, "overlay", f"{options},volatile")
+    except namespaces.NamespaceError:
+        namespaces.mount("overlay", target, "overlay", options)
 
 
 def run_ip(holder: Holder, commands: Sequence[str], *, may_fail: bool = False) -> None:
