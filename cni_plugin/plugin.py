@@ -57,7 +57,8 @@ def ask(request: bytes, netns: str) -> tuple[int, bytes]:
     namespace = open_if_there(netns)
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, namespace.to_bytes(4, sys.byteorder))] if namespace >= 0 else []
     sent = connection.sendmsg([request], rights)
-    connection.sendall(request[sent:])
+    if sent < len(request):
+        connection.sendall(request[sent:])
     head = receive(connection, 8)
     return int.from_bytes(head[:4], "big"), receive(connection, int.from_bytes(head[4:], "big"))
 

@@ -31,6 +31,11 @@ def start(lab: LabState, node: NodeState, name: str) -> None:
     start_all(lab, [(node, name)])
 
 
+def start_unheard(lab: LabState, node: NodeState, name: str) -> None:
+    """Start it without waiting for anything."""
+    _record(lab, node, name, _spawn(lab, node, name, folder(lab.name) / "nobody-listens"))
+
+
 def start_all(lab: LabState, pairs: Sequence[tuple[NodeState, str]]) -> None:
     """Start many at once, then wait for each. Raises LabError."""
     waiting = []
@@ -38,7 +43,7 @@ def start_all(lab: LabState, pairs: Sequence[tuple[NodeState, str]]) -> None:
         for node, name in pairs:
             notify = _Notify(folder(lab.name) / f"{node.name}-{name}.ready")
             holder = _spawn(lab, node, name, notify.path)
-            _pid_file(lab, node, name).write_text(f"{holder.pid} {holder.started}")
+            _record(lab, node, name, holder)
             waiting.append((notify, holder, log_path(lab, node, name)))
         for notify, holder, log in waiting:
             notify.wait(holder, log)
@@ -73,6 +78,10 @@ def running(lab: LabState, node: NodeState, name: str) -> Holder | None:
 
 def log_path(lab: LabState, node: NodeState, name: str) -> Path:
     return folder(lab.name) / "nodes" / node.name / "log" / f"{name}.log"
+
+
+def _record(lab: LabState, node: NodeState, name: str, holder: Holder) -> None:
+    _pid_file(lab, node, name).write_text(f"{holder.pid} {holder.started}")
 
 
 def _pid_file(lab: LabState, node: NodeState, name: str) -> Path:

@@ -155,8 +155,7 @@ def run_inside(
     if child == 0:
         os.dup2(in_read, 0)
         os.dup2(to_write, 1)
-        for descriptor in (to_read, to_write, in_read, in_write):
-            os.close(descriptor)
+        os.closerange(3, 1 << 16)  # also the pipes of other threads' calls, which would never end otherwise
         exec_inside(holder, argv, environment=environment, netns=netns)
     os.close(to_write)
     os.close(in_read)

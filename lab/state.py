@@ -90,8 +90,9 @@ def holders(name: str) -> list[Holder]:
     return [recorded(path) for path in folder(name).rglob("*.holder")]
 
 
-def names() -> list[str]:
-    return sorted(path.parent.name for path in ROOT.glob("*/state.json"))
+def all_names() -> list[str]:
+    """Every lab on this machine, also one that never came up or is half down."""
+    return sorted(path.name for path in ROOT.iterdir() if path.is_dir()) if ROOT.is_dir() else []
 
 
 @contextmanager

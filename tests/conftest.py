@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A run that is told to end still takes down what its tests made."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
