@@ -57,11 +57,20 @@ class RouteGone:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """Some sysctl of ``device`` ("all", "default" or a device) was written. Linux tells that of some and not of
+    others.
+    """
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """Some changes were dropped."""
 
 
-Change = LinkNow | LinkGone | AddressNow | AddressGone | RouteNow | RouteGone | Lost
+Change = LinkNow | LinkGone | AddressNow | AddressGone | RouteNow | RouteGone | SettingsChanged | Lost
 
 
 class KernelUnavailable(Exception):

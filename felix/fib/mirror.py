@@ -14,7 +14,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-from felix.fib.kernel import AddressGone, AddressNow, Change, LinkGone, LinkNow, Lost, RouteGone, RouteNow
+from felix.fib.kernel import (
+    AddressGone,
+    AddressNow,
+    Change,
+    LinkGone,
+    LinkNow,
+    Lost,
+    RouteGone,
+    RouteNow,
+    SettingsChanged,
+)
 from felix.fib.model import Actual, InterfaceAddress, Link, Route, RouteKey
 from felix.fib.owner import Ownership, is_ours
 
@@ -26,6 +36,9 @@ class Surroundings:
     links: Mapping[str, Link] = field(default_factory=dict)
     addresses: frozenset[InterfaceAddress] = frozenset()
     routes: tuple[Route, ...] = ()
+
+
+_ALIASES = {"all": ("net/ipv4/ip_forward",)}
 
 
 class Mirror:
@@ -99,6 +112,8 @@ class Mirror:
                 self._addresses.discard(address)
                 self._disturb(address.device, ownership)
                 self.is_stale = True
+            case SettingsChanged(device):
+                self._forget_sysctls(device)
             case Lost():
                 self.is_stale = True
 
@@ -131,13 +146,17 @@ class Mirror:
 
     def _note_link(self, link: Link, ownership: Ownership) -> None:
         former = self._links.get(link.name)
-        if former is not None and former.is_up and not link.is_up:
+        if not link.is_up and ((former is not None and former.is_up) or self._carries_routes(link.name)):
             self.is_stale = True
         if former is None:
             self._note_birth(link, ownership)
         self._links[link.name] = link
         if former != link:
             self._disturb(link.name, ownership)
+
+    def _carries_routes(self, device: str) -> bool:
+        """One that is down carries none, so those that are shown were told before they vanished without a word."""
+        return any(hop.device == device for route in self._routes.values() for hop in route.hops)
 
     def _note_birth(self, link: Link, ownership: Ownership) -> None:
         """A name that was not there: a new device, or an old one renamed, which keeps its index."""
@@ -152,7 +171,8 @@ class Mirror:
         self.is_stale = True
 
     def _forget_sysctls(self, device: str) -> None:
-        for path in [path for path in self._sysctls if f"/{device}/" in path]:
+        """They are asked for again."""
+        for path in [path for path in self._sysctls if f"/{device}/" in path or path in _ALIASES.get(device, ())]:
             del self._sysctls[path]
 
     def _disturb(self, device: str, ownership: Ownership) -> None:

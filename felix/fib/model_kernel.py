@@ -26,7 +26,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
 
-from felix.fib.kernel import AddressGone, AddressNow, Change, LinkGone, LinkNow, Lost, RouteGone, RouteNow
+from felix.fib.kernel import (
+    AddressGone,
+    AddressNow,
+    Change,
+    LinkGone,
+    LinkNow,
+    Lost,
+    RouteGone,
+    RouteNow,
+    SettingsChanged,
+)
 from felix.fib.model import (
     Actual,
     Address,
@@ -59,6 +69,7 @@ _DEVICE_SYSCTLS = {
     "net/ipv6/conf/{}/forwarding": "0",
     "net/ipv6/conf/{}/proxy_ndp": "0",
 }
+_TOLD_SYSCTLS = ("forwarding", "proxy_arp", "proxy_ndp", "ip_forward")
 _GLOBAL_SYSCTLS = {"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/forwarding": "0"}
 
 
@@ -298,6 +309,8 @@ class ModelKernel:
     def _write_sysctl(self, path: str, value: str) -> Refusal | None:
         if path not in self._sysctls:
             return Refusal(errno.ENOENT)
+        if self._sysctls[path] != value and path.rpartition("/")[2] in _TOLD_SYSCTLS:
+            self._tell(SettingsChanged("all" if path == "net/ipv4/ip_forward" else path.split("/")[3]))
         self._sysctls[path] = value
         return None
 

@@ -34,6 +34,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from felix.fib import rtmsg
+from felix.fib.devices import Devices
 from felix.fib.kernel import (
     AddressGone,
     AddressNow,
@@ -44,6 +45,7 @@ from felix.fib.kernel import (
     Lost,
     RouteGone,
     RouteNow,
+    SettingsChanged,
 )
 from felix.fib.model import (
     MAIN_TABLE,
@@ -68,7 +70,8 @@ _NETLINK_STRICT_CHECK = 12
 _SOL_NETLINK = 270
 _SO_RECEIVE_BUFFER_FORCE = 33
 
-_GROUPS = 1 << 0 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10  # links, IPv4 addresses and routes, IPv6 addresses and routes
+# Links; IPv4 addresses and routes; IPv6 addresses and routes; settings of both.
+_GROUPS = 1 << 0 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 23 | 1 << 24
 _MONITOR_BUFFER_BYTES = 16 << 20
 _WRITER_BUFFER_BYTES = 4 << 20
 _MOST_UNREAD_BYTES = 32 << 20
@@ -76,6 +79,7 @@ _DATAGRAM_BYTES = 1 << 16
 _PATIENCE_S = 5.0  # the kernel answers at once; this only keeps a broken one from holding the loop
 _DUMP_ATTEMPTS = 3
 
+_SETTINGS_OF_MANY = {-1: "all", -2: "default"}
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
 
@@ -94,10 +98,10 @@ class NetlinkKernel:
         self._unread: list[bytes] = []
         self._unread_bytes = 0
         self._has_lost = False
-        self._names: dict[int, str] = {}
-        self._indexes: dict[str, int] = {}
+        self._devices = Devices()
         self._written: dict[int, RouteOp] = {}
         self._decoded: dict[bytes, Route | None] = {}
+        self._decoded_at = 0
         self._wake: Callable[[], None] | None = None
 
     @classmethod
@@ -169,12 +173,15 @@ class NetlinkKernel:
                 yield AddressNow(self._address_of(_parse(ifaddrmsg, message)))
             case MessageType.DELETE_ADDRESS:
                 yield AddressGone(self._address_of(_parse(ifaddrmsg, message)))
+            case MessageType.NEW_SETTINGS:
+                yield SettingsChanged(self._settings_of(rtmsg.decode_settings(message.body)))
 
     def _route_of(self, message: Message) -> Route | None:
         """The route of an event, unless it is of another table than main."""
-        if message.port == self._writer_port and (op := self._written.get(message.sequence)) is not None:
+        is_echo = message.port == self._writer_port and message.kind == MessageType.NEW_ROUTE
+        if is_echo and (op := self._written.get(message.sequence)) is not None:
             return op.route
-        route = rtmsg.decode_route(message.body, self._names)
+        route = rtmsg.decode_route(message.body, self._devices.names)
         return route if route is not None and route.table == MAIN_TABLE else None
 
     def _link_changes(self, message: Message) -> Iterator[Change]:
@@ -183,31 +190,18 @@ class NetlinkKernel:
             return  # a bridge tells of its ports here; the device itself stays
         link = _link_of(parsed)
         if message.kind == MessageType.NEW_LINK:
-            self._know(link)
+            self._devices.know(link)
             yield LinkNow(link)
         else:
-            self._forget(link)
+            self._devices.forget(link.index)
             yield LinkGone(link.name, link.index)
 
-    def _know(self, link: Link) -> None:
-        former = self._names.get(link.index)
-        if former == link.name:
-            return
-        if former is not None:
-            self._indexes.pop(former, None)
-            self._decoded.clear()
-        self._names[link.index] = link.name
-        self._indexes[link.name] = link.index
-
-    def _forget(self, link: Link) -> None:
-        self._decoded.clear()
-        self._names.pop(link.index, None)
-        if self._indexes.get(link.name) == link.index:
-            del self._indexes[link.name]
+    def _settings_of(self, index: int) -> str:
+        return _SETTINGS_OF_MANY.get(index) or self._devices.name_of(index)
 
     def _address_of(self, parsed: Any) -> InterfaceAddress:
         local = parsed.get_attr("IFA_LOCAL") or parsed.get_attr("IFA_ADDRESS")
-        device = self._names.get(parsed["index"]) or f"if{parsed['index']}"
+        device = self._devices.name_of(parsed["index"])
         return InterfaceAddress(device, ip_address(local), parsed["prefixlen"], parsed["scope"])
 
     # Reading.
@@ -215,22 +209,28 @@ class NetlinkKernel:
     async def read(self) -> Actual:
         try:
             links = [_link_of(parsed) async for parsed in await self._pyroute.get_links()]
-            self._names = {link.index: link.name for link in links}
-            self._indexes = {link.name: link.index for link in links}
+            self._devices.know_only(links)
             addresses = frozenset([self._address_of(parsed) async for parsed in await self._pyroute.get_addr()])
-            routes, shadowed = _by_key([*await self._dump_routes(4), *await self._dump_routes(6)])
+            known = self._start_dump()
+            routes, shadowed = _by_key([*await self._dump_routes(4, known), *await self._dump_routes(6, known)])
         except (OSError, NetlinkError, rtmsg.Malformed) as error:
             raise KernelUnavailable(f"netlink: {error}") from error
         return Actual({link.name: link for link in links}, addresses, routes, shadowed)
 
-    async def _dump_routes(self, version: int) -> list[Route]:
+    def _start_dump(self) -> Mapping[bytes, Route | None]:
+        """What the last dump was decoded to, unless names have changed since."""
+        known = self._decoded if self._decoded_at == self._devices.renamings else {}
+        self._decoded, self._decoded_at = {}, self._devices.renamings
+        return known
+
+    async def _dump_routes(self, version: int, known: Mapping[bytes, Route | None]) -> list[Route]:
         for _ in range(_DUMP_ATTEMPTS):
-            routes, was_interrupted = await self._dump_routes_once(version)
+            routes, was_interrupted = await self._dump_routes_once(version, known)
             if not was_interrupted:
                 break
         return routes  # what changed meanwhile is on the monitor as well
 
-    async def _dump_routes_once(self, version: int) -> tuple[list[Route], bool]:
+    async def _dump_routes_once(self, version: int, known: Mapping[bytes, Route | None]) -> tuple[list[Route], bool]:
         sequence = self._take_sequences(1)
         self._writer.send(rtmsg.encode_dump(version, sequence, table=MAIN_TABLE))
         routes: list[Route] = []
@@ -244,18 +244,16 @@ class NetlinkKernel:
                     return routes, was_interrupted
                 if message.kind == MessageType.ERROR:
                     raise OSError(rtmsg.decode_answer(message).code, "the kernel refuses to list its routes")
-                route = self._decode(message.body)
+                route = self._decode(message.body, known)
                 if route is not None and route.table == MAIN_TABLE and route.dst.version == version:
                     routes.append(route)
             await asyncio.sleep(0)
 
-    def _decode(self, body: bytes) -> Route | None:
-        """Most of a dump is what the last one was: equal bytes are the same Route object, found again by a look-up."""
-        try:
-            return self._decoded[body]
-        except KeyError:
-            route = self._decoded[body] = rtmsg.decode_route(body, self._names)
-            return route
+    def _decode(self, body: bytes, known: Mapping[bytes, Route | None]) -> Route | None:
+        """Most of a dump is what the last one was: equal bytes are the same Route, found again by a look-up."""
+        route = known[body] if body in known else rtmsg.decode_route(body, self._devices.names)
+        self._decoded[body] = route
+        return route
 
     def _receive(self) -> bytes:
         return self._writer.recv(1 << 20)
@@ -289,7 +287,7 @@ class NetlinkKernel:
 
     async def _raise(self, device: str) -> Refusal | None:
         try:
-            await self._pyroute.link("set", index=self._indexes[device], state="up")
+            await self._pyroute.link("set", index=self._devices.indexes[device], state="up")
         except KeyError:
             return Refusal(errno.ENODEV)
         except NetlinkError as error:
@@ -300,7 +298,7 @@ class NetlinkKernel:
         refused = {place: Refusal(errno.ENODEV) for place, op in enumerate(ops) if not self._has_devices(op)}
         sent = [place for place in range(len(ops)) if place not in refused]
         first = self._take_sequences(len(sent))
-        batches = rtmsg.encode_batches((ops[place] for place in sent), first, self._indexes)
+        batches = rtmsg.encode_batches((ops[place] for place in sent), first, self._devices.indexes)
         self._written.update((first + offset, ops[place]) for offset, place in enumerate(sent))
         for batch in batches:
             for answer in self._send(batch):
@@ -310,7 +308,7 @@ class NetlinkKernel:
         return [refused.get(place) for place in range(len(ops))]
 
     def _has_devices(self, op: RouteOp) -> bool:
-        return all(hop.device in self._indexes for hop in op.route.hops)
+        return all(hop.device in self._devices.indexes for hop in op.route.hops)
 
     def _send(self, batch: Batch) -> list[rtmsg.Answer]:
         """Returns the refusals. Raises KernelUnavailable when the kernel's answers did not all come."""

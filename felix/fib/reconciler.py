@@ -296,6 +296,7 @@ class Reconciler:
         if decided.ops:
             await self._carry_out(decided)
             self._note(self._kernel.take_changes())
+            self._wake.set()  # other people's changes may be among them: look once more
 
     def _learn_missing_sysctls(self, desired: Desired) -> None:
         missing = desired.sysctls.keys() - self._mirror.actual.sysctls.keys()

@@ -36,6 +36,7 @@ class MessageType(IntEnum):
     NEW_ROUTE = 24
     DELETE_ROUTE = 25
     GET_ROUTE = 26
+    NEW_SETTINGS = 80
 
 
 class Flag(IntFlag):
@@ -72,6 +73,7 @@ _ONLINK = 0x4
 _CLONED = 0x200
 _METRIC_MTU = 2
 _ANSWER_TEXT = 1
+_SETTINGS_INDEX = 1
 
 _HEADER = Struct("=IHHII")  # length, type, flags, sequence, port
 _ROUTE_REQUEST = Struct("=IHHIIBBBBBBBBI")  # the header and struct rtmsg in one
@@ -274,6 +276,17 @@ def decode_answer(message: Message) -> Answer:
         offset = 4 + (_HEADER.size if message.flags & Flag.CAPPED else (length + 3) & ~3)
         text = _attributes(message.body, offset).get(_ANSWER_TEXT, b"")
     return Answer(sequence, -code, text.rstrip(b"\0").decode(errors="replace"))
+
+
+def decode_settings(body: bytes) -> int:
+    """The index of the device whose settings (sysctls) an RTM_NEWNETCONF is about; -1 for all, -2 for new ones.
+
+    The kernel tells of forwarding, proxy_arp, proxy_ndp, rp_filter and few others. Raises Malformed.
+    """
+    index = _attributes(body, 4).get(_SETTINGS_INDEX, b"")
+    if len(index) != 4:
+        raise Malformed("settings of no device")
+    return int(_S32.unpack(index)[0])
 
 
 def decode_route(body: bytes, names: Mapping[int, str]) -> Route | None:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface, ip_address, ip_network
 
 import pytest
 
-from felix.fib.kernel import AddressGone, AddressNow, Change, LinkGone, LinkNow, RouteGone, RouteNow
+from felix.fib.kernel import AddressGone, AddressNow, Change, LinkGone, LinkNow, RouteGone, RouteNow, SettingsChanged
 from felix.fib.model import (
     AddRoute,
     DeleteRoute,
@@ -369,6 +369,14 @@ def test_an_address_is_told_when_it_comes_and_when_it_goes(world: World) -> None
     told = [change for change in world.take_changes() if isinstance(change, AddressNow | AddressGone)]
     assert [type(change) for change in told] == [AddressNow, AddressGone]
     assert {(change.address.device, str(change.address.address)) for change in told} == {("cali1", "10.1.1.1")}
+
+
+def test_some_sysctls_are_told_when_they_change_and_others_are_not(world: World) -> None:
+    told, silent = "net/ipv4/conf/cali1/proxy_arp", "net/ipv4/conf/cali1/route_localnet"
+    world.do(WriteSysctl(told, "1"), WriteSysctl(silent, "1"), WriteSysctl(told, "1"))
+    assert list(world.take_changes()) == [SettingsChanged("cali1")]
+    world.do(WriteSysctl("net/ipv4/ip_forward", "1"))
+    assert SettingsChanged("all") in world.take_changes()
 
 
 def test_a_sysctl_reads_as_it_was_written(world: World) -> None:

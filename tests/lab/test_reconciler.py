@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
@@ -147,9 +148,18 @@ def test_a_veth_that_is_deleted_and_made_again_gets_its_route_and_its_sysctls(cl
     asyncio.run(main())
 
 
+def test_a_sysctl_of_a_pods_device_that_is_changed_by_hand_is_set_right(cluster: Elsewhere) -> None:
+    async def main() -> None:
+        async with reconciling() as reconciler:
+            await whole(reconciler)
+            await asyncio.to_thread(Path("/proc/sys", PROXY_ARP).write_text, "0")
+            await becomes(lambda: read_sysctl(PROXY_ARP), "1")
+
+    asyncio.run(main())
+
+
 def read_sysctl(path: str) -> str:
-    with open(f"/proc/sys/{path}") as file:
-        return file.read().strip()
+    return Path("/proc/sys", path).read_text().strip()
 
 
 def test_an_uplink_that_is_down_is_left_down(cluster: Elsewhere) -> None:

@@ -47,6 +47,7 @@ BLACKHOLE = Route(ip_network("10.244.166.128/26"), type=RouteType.BLACKHOLE)
 EXTERNAL = Route(ip_network("172.16.0.0/12"), (NODE2,))
 CONNECTED = "192.168.50.0/24 dev ens33 proto kernel scope link src 192.168.50.10\n"
 PROXY_ARP = "net/ipv4/conf/cali1/proxy_arp"
+ROUTE_LOCALNET = "net/ipv4/conf/cali1/route_localnet"
 
 
 def desired(*routes: Route, pending: Sequence[str] = ()) -> Desired:
@@ -54,7 +55,7 @@ def desired(*routes: Route, pending: Sequence[str] = ()) -> Desired:
         routes={route.key: (route, WHY) for route in routes},
         pending={ip_network(dst): WHY for dst in pending},
         devices_up={"cali1": WHY},
-        sysctls={PROXY_ARP: ("1", WHY)},
+        sysctls={PROXY_ARP: ("1", WHY), ROUTE_LOCALNET: ("1", WHY)},
     )
 
 
@@ -133,7 +134,7 @@ def test_nothing_is_written_again_for_our_own_echo() -> None:
         async with reconciling(kernel) as reconciler:
             want(reconciler, BLOCK, POD, BLACKHOLE)
             await asyncio.sleep(1000)
-            assert len(kernel.log) == 4
+            assert len(kernel.log) == 5
             assert reconciler.report().counters.passes < 20  # one each 90 s and a few at the start
 
     run(main())
@@ -269,15 +270,18 @@ def test_a_flush_while_nothing_was_heard_is_undone_as_well() -> None:
     run(main())
 
 
-def test_a_sysctl_that_was_changed_by_hand_is_set_right_by_the_next_refresh() -> None:
+@pytest.mark.parametrize(("path", "wait_s"), [(PROXY_ARP, 0.001), (ROUTE_LOCALNET, 100)])
+def test_a_sysctl_that_was_changed_by_hand_is_set_right(path: str, wait_s: float) -> None:
+    """At once where the kernel tells of it, else by the next refresh."""
+
     async def main() -> None:
         kernel = TestKernel()
         async with reconciling(kernel) as reconciler:
             want(reconciler, POD)
             await soon()
-            kernel.do(WriteSysctl(PROXY_ARP, "0"))
-            await asyncio.sleep(100)
-            assert kernel.read_sysctls([PROXY_ARP]) == {PROXY_ARP: "1"}
+            kernel.do(WriteSysctl(path, "0"))
+            await asyncio.sleep(wait_s)
+            assert kernel.read_sysctls([path]) == {path: "1"}
 
     run(main())
 
