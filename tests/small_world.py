@@ -22,6 +22,7 @@ from felix.fib.model import (
     Op,
     Protocol,
     Route,
+    RouteKey,
     RouteType,
     Scope,
     Why,
@@ -46,7 +47,7 @@ DESTINATIONS = tuple(
 )
 ADDRESSES = tuple(ip_address(f"10.244.0.{n}") for n in range(6))
 OWNERSHIP = Ownership(
-    networks=frozenset({ip_network("10.244.0.0/24")}), destinations=frozenset({ip_network("172.16.0.0/12")})
+    networks=frozenset({ip_network("10.244.0.0/24")}), keys=frozenset({RouteKey(ip_network("172.16.0.0/12"))})
 )
 _DEVICES = ("ens33", "ens34", "cali1", "cali2")
 

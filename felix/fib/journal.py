@@ -1,9 +1,9 @@
 """What is ours without looking like it: the one thing about routes that is kept on disk.
 
-Two kinds of entries. ``pool``: a network whose routes of our form are ours; it stays for as long as it has such routes,
-also when the pool is deleted. ``route``: one destination outside of all pools that we wrote, such as an external BGP
-route. An entry is on disk before the first route that needs it is in the kernel (invariant 3), and leaves after the
-last one has gone.
+Two kinds of entries. ``pool``: a network whose routes of our form are ours; it stays for as long as it has such
+routes, also when the pool is deleted. ``route``: one route outside of all pools that we wrote, such as an external
+one from BGP, by its key. An entry is on disk before the first route that needs it is in the kernel (invariant 3), and
+leaves after the last one has gone.
 
 A file of lines, appended and synced; ``-`` before a line takes it back. A line without its closing ``;`` is what a
 crash or a full disk left, and says nothing. Opening makes the file short again.
@@ -17,24 +17,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from felix.fib.model import Network
+from felix.fib.model import Network, RouteKey
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
     pools: frozenset[Network] = frozenset()
-    destinations: frozenset[Network] = frozenset()
+    routes: frozenset[RouteKey] = frozenset()
 
     def __or__(self, other: Claims) -> Claims:
-        return Claims(self.pools | other.pools, self.destinations | other.destinations)
+        return Claims(self.pools | other.pools, self.routes | other.routes)
 
     def __sub__(self, other: Claims) -> Claims:
-        return Claims(self.pools - other.pools, self.destinations - other.destinations)
+        return Claims(self.pools - other.pools, self.routes - other.routes)
 
     def __bool__(self) -> bool:
-        return bool(self.pools or self.destinations)
+        return bool(self.pools or self.routes)
 
 
 class JournalUnavailable(Exception):
@@ -111,16 +113,27 @@ class FileJournal:
 
 def _lines(claims: Claims, *, taken_back: bool = False) -> list[str]:
     sign = "-" if taken_back else ""
-    kinds = (("pool", claims.pools), ("route", claims.destinations))
-    return [f"{sign}{kind} {network};\n" for kind, networks in kinds for network in sorted(networks, key=str)]
+    pools = [f"pool {pool}" for pool in claims.pools]
+    routes = [f"route {key.dst} metric {key.metric}" for key in claims.routes]
+    return [f"{sign}{entry};\n" for entry in sorted(pools) + sorted(routes)]
 
 
 def _read(lines: Iterable[str]) -> Claims:
-    found: dict[str, set[Network]] = {"pool": set(), "route": set()}
+    pools: set[Network] = set()
+    routes: set[RouteKey] = set()
     for line in lines:
-        kind, _, text = line.removeprefix("-").partition(" ")
+        is_taken_back = line.startswith("-")
         with suppress(ValueError):
-            network = ip_network(text.removesuffix(";"))
-            if kind in found and text.endswith(";"):
-                (found[kind].discard if line.startswith("-") else found[kind].add)(network)
-    return Claims(frozenset(found["pool"]), frozenset(found["route"]))
+            match line.removeprefix("-").replace(";", " ;").split():
+                case ["pool", network, ";"]:
+                    _note(pools, ip_network(network), is_taken_back)
+                case ["route", network, "metric", metric, ";"]:
+                    _note(routes, RouteKey(ip_network(network), int(metric)), is_taken_back)
+    return Claims(frozenset(pools), frozenset(routes))
+
+
+def _note(kept: set[T], entry: T, is_taken_back: bool) -> None:
+    if is_taken_back:
+        kept.discard(entry)
+    else:
+        kept.add(entry)

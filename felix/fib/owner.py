@@ -7,7 +7,8 @@ memory recognises what an earlier one wrote (invariant 3) and leaves alone what 
     proto bird   through any device but a pod's, and blackholes
     proto boot   on a pod's device (cali*), whatever the metric: upstream's Felix gives them 1024
     proto 80     unicast and blackholes, on any device: upstream's Felix. Recognised, never written
-- anywhere else the same, but only for the exact destinations that the journal names.
+- anywhere else the same, but only for the exact keys that the journal names: an administrator's own BIRD writes there
+  too.
 
 The journal is written before the route is, so a crash in between leaves an entry without a route and never a route
 without an entry. Networks enter it as well: a pool that was deleted while nobody looked still tells whose its routes
@@ -20,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from felix.fib.model import MAIN_TABLE, PROTOCOL_NAMES, Network, Protocol, Route, RouteType
+from felix.fib.model import MAIN_TABLE, PROTOCOL_NAMES, Network, Protocol, Route, RouteKey, RouteType
 from felix.prefixes import PrefixTable
 
 
@@ -34,28 +35,30 @@ class Owner(Enum):
 class Ownership:
     """What we may call ours.
 
-    ``networks``: everything inside them. ``destinations``: outside of them, exactly these. ``pod_prefix``: how the
+    ``networks``: everything inside them. ``keys``: outside of them, exactly these. ``pod_prefix``: how the
     names of pods' devices begin.
     """
 
     networks: frozenset[Network] = frozenset()
-    destinations: frozenset[Network] = frozenset()
+    keys: frozenset[RouteKey] = frozenset()
     pod_prefix: str = "cali"
     _inside: PrefixTable[Network] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_inside", PrefixTable((network, network) for network in self.networks))
 
-    def claims(self, dst: Network) -> bool:
-        """Whether a route to ``dst`` of our form is ours. What it does not claim is journaled before it is written."""
-        return self._inside.best(dst) is not None or dst in self.destinations
+    def claims(self, key: RouteKey) -> bool:
+        """Whether a route of our form with that key is ours. What it does not claim is journaled before it is
+        written.
+        """
+        return self._inside.best(key.dst) is not None or key in self.keys
 
     def is_pod_device(self, name: str) -> bool:
         return name.startswith(self.pod_prefix)
 
 
 def is_ours(route: Route, ownership: Ownership) -> bool:
-    return _has_our_form(route, ownership) and ownership.claims(route.dst)
+    return _has_our_form(route, ownership) and ownership.claims(route.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def judge(route: Route, ownership: Ownership) -> Verdict:
         return Verdict(Owner.KERNEL, _OF_THE_KERNEL[route.protocol])
     if not _has_our_form(route, ownership):
         return Verdict(Owner.FOREIGN, f"{_mark(route)} is not how we write")
-    if not ownership.claims(route.dst):
+    if not ownership.claims(route.key):
         return Verdict(Owner.FOREIGN, "in no pool, and the journal does not name it")
     if route.protocol == Protocol.CALICO:
         return Verdict(Owner.OURS, "left by upstream's felix")
@@ -107,14 +110,14 @@ def _mark(route: Route) -> str:
     return f"proto {protocol} on {where}" if where else f"proto {protocol} {route.type.name.lower()}"
 
 
-def left_by_bird(routes: Iterable[Route], ownership: Ownership) -> frozenset[Network]:
+def left_by_bird(routes: Iterable[Route], ownership: Ownership) -> frozenset[RouteKey]:
     """Destinations outside our networks that carry BIRD's mark: at an explicit takeover of a node they go into the
     journal.
 
     Without that they stay foreign, because an administrator's own BIRD looks the same.
     """
     return frozenset(
-        route.dst
+        route.key
         for route in routes
-        if route.protocol == Protocol.BIRD and _has_our_form(route, ownership) and not ownership.claims(route.dst)
+        if route.protocol == Protocol.BIRD and _has_our_form(route, ownership) and not ownership.claims(route.key)
     )

@@ -68,13 +68,13 @@ ALL_IN_SYNC = InSync(pods=True, blocks=True, remote=True)
 class Plan:
     """``makes`` first, all of them; then ``removals``, less those that a failed make calls off (:func:`removable`).
 
-    ``unclaimed``: destinations of ``makes`` that the ownership does not claim; into the journal before anything is
+    ``unclaimed``: keys of ``makes`` that the ownership does not claim; into the journal before anything is
     written. ``pending``: wanted, but something is missing. ``conflicts``: wanted, but a foreign route has the key.
     """
 
     makes: tuple[Op, ...] = ()
     removals: tuple[DeleteRoute, ...] = ()
-    unclaimed: frozenset[Network] = frozenset()
+    unclaimed: frozenset[RouteKey] = frozenset()
     pending: Mapping[RouteKey, str] = field(default_factory=dict)
     conflicts: Mapping[RouteKey, str] = field(default_factory=dict)
 
@@ -107,7 +107,7 @@ def plan(
             *sorted(writes.ops, key=_most_specific_first),
         ),
         removals=tuple(removals),
-        unclaimed=frozenset(op.route.dst for op in writes.ops if not ownership.claims(op.route.dst)),
+        unclaimed=frozenset(op.route.key for op in writes.ops if not ownership.claims(op.route.key)),
         pending=writes.pending,
         conflicts=writes.conflicts,
     )

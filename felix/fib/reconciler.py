@@ -259,18 +259,18 @@ class Reconciler:
         self._own(Claims(pools=pools) | self._journal.claims)
 
     def _own(self, claims: Claims) -> None:
-        self._ownership = Ownership(claims.pools, claims.destinations, self._ownership.pod_prefix)
+        self._ownership = Ownership(claims.pools, claims.routes, self._ownership.pod_prefix)
         self._mirror.forget_surroundings()
 
     def _disclaim(self, wish: _Wish) -> None:
         """Forget what nothing needs any more: not wanted, and no route of ours left in the kernel."""
         if self._mirror.is_stale or wish.in_sync != ALL_IN_SYNC:
             return
-        ours = [route.dst for route in self._mirror.actual.routes.values() if is_ours(route, self._ownership)]
-        needed = {*ours, *(key.dst for key in wish.desired.routes)}
+        ours = [key for key, route in self._mirror.actual.routes.items() if is_ours(route, self._ownership)]
+        needed = {*ours, *wish.desired.routes}
         claims = self._journal.claims
-        former = [pool for pool in claims.pools - wish.pools if not any(_is_inside(dst, pool) for dst in needed)]
-        stale = Claims(frozenset(former), claims.destinations - needed)
+        former = [pool for pool in claims.pools - wish.pools if not any(_is_inside(key.dst, pool) for key in needed)]
+        stale = Claims(frozenset(former), claims.routes - needed)
         try:
             if stale:
                 self._journal.forget(stale)
@@ -315,7 +315,7 @@ class Reconciler:
         if not ops:
             return
         try:
-            self._journal.record(Claims(destinations=decided.unclaimed))
+            self._journal.record(Claims(routes=decided.unclaimed))
             self._own(Claims(self._ownership.networks) | self._journal.claims)
         except JournalUnavailable as error:
             self._count(journal_errors=1)
@@ -364,7 +364,7 @@ class Reconciler:
 
 
 def _is_unclaimed(op: Op, decided: Plan) -> bool:
-    return isinstance(op, AddRoute | ReplaceRoute) and op.route.dst in decided.unclaimed
+    return isinstance(op, AddRoute | ReplaceRoute) and op.route.key in decided.unclaimed
 
 
 def _is_gone_anyway(op: Op, refusal: Refusal) -> bool:

@@ -9,13 +9,14 @@ from functools import partial
 from ipaddress import ip_interface
 from random import Random
 
-from bgp.learned import Delta, InSync, LearnedRoute, Snapshot
+from bgp.learned import Delta, InSync, LearnedRoute, Message, Snapshot
 from datastore.resource import Key
 from felix.dataplane import Dataplane
 from felix.fib.journal import MemoryJournal
 from felix.fib.model import AddRoute, DeleteRoute, Network, ReplaceRoute, Route, show
 from felix.fib.model_kernel import ModelKernel
 from felix.view import KINDS, Listed
+from tests.states.watched_kernel import Killed, WatchedKernel
 
 NODE = "node1"
 _IPV6 = ip_interface("fd01::10/64")
@@ -48,8 +49,8 @@ class NodeUnderTest:
     """``left``: routes that an earlier life of the node, or another program, put there before it starts."""
 
     def __init__(self, first: State, *, pods_devices: Iterable[str], left: Iterable[Route] = ()) -> None:
-        self.kernel = ModelKernel()
         self._journal = MemoryJournal()
+        self.kernel = WatchedKernel(self._journal)
         for device in ("ens33", "docker0", *pods_devices):
             self.kernel.add_link(device)
             self.kernel.set_up(device)
@@ -58,28 +59,42 @@ class NodeUnderTest:
         self.kernel.add_address("docker0", ip_interface("172.17.0.1/16"))
         for route in left:
             assert self.kernel.do(AddRoute(route)) is None, route
+        self._task: asyncio.Task[None] | None = None
         _by_hand(State("before", ""), first, self.kernel)
 
     async def start(self, state: State) -> None:
         """Felix starts, with an empty memory, while ``state`` is true."""
+        await self.start_knowing(state.resources, KINDS)
+        self.hear(Snapshot(state.learned))
+        self.hear(InSync())
+
+    async def start_knowing(self, resources: Iterable[Listed], listed: Iterable[str]) -> None:
+        """It has been told so much, and no more."""
         self._dataplane = Dataplane(NODE, self.kernel, self._journal, rng=Random(1))
-        self._task = asyncio.create_task(self._dataplane.reconciler.run())
-        for one in state.resources:
+        self._task = asyncio.create_task(_until_killed(self._dataplane))
+        for one in resources:
             self._dataplane.view.put(one)
-        for kind in KINDS:
+        for kind in listed:
             self._dataplane.view.listed(kind)
-        self._dataplane.view.hear(Snapshot(state.learned))
-        self._dataplane.view.hear(InSync())
         self._dataplane.changed()
 
     async def stop(self) -> None:
+        assert self._task is not None
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         assert self._task.cancelled(), self._task.exception()
 
+    async def is_dead(self) -> bool:
+        """Whether felix was killed by now."""
+        await asyncio.sleep(5)
+        assert self._task is not None
+        return self._task.done() and isinstance(self._task.exception(), FelixDied)
+
     async def table(self) -> str:
         """Once everything that is due has been done; the clock is virtual."""
         await asyncio.sleep(5)
+        if self._task is not None and self._task.done():
+            self._task.result()
         return show((await self.kernel.read()).routes.values())
 
     def put(self, one: Listed) -> None:
@@ -90,9 +105,20 @@ class NodeUnderTest:
         self._dataplane.view.gone(key)
         self._dataplane.changed()
 
-    def hear(self, delta: Delta) -> None:
-        self._dataplane.view.hear(delta)
+    def hear(self, message: Message) -> None:
+        self._dataplane.view.hear(message)
         self._dataplane.changed()
+
+
+class FelixDied(Exception):
+    pass
+
+
+async def _until_killed(dataplane: Dataplane) -> None:
+    try:
+        await dataplane.reconciler.run()
+    except Killed as death:
+        raise FelixDied from death
 
 
 Event = Callable[[NodeUnderTest], None]

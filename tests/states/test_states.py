@@ -1,6 +1,7 @@
 """Every state gives its table, whatever was before it and however its events come.
 
-Outputs are a function of what is true now, never of history (invariants 5 and 10).
+Outputs are a function of what is true now, never of history (invariant 5); and with every single op the kernel looks at
+invariants 3 and 4 (:mod:`tests.states.watched_kernel`).
 """
 
 from __future__ import annotations

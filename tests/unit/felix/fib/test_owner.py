@@ -6,12 +6,12 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from felix.fib.model import Hop, Protocol, Route, RouteType, Scope
+from felix.fib.model import Hop, Protocol, Route, RouteKey, RouteType, Scope
 from felix.fib.owner import Ownership, is_ours, judge, left_by_bird
 
 OWNERSHIP = Ownership(
     networks=frozenset({ip_network("10.244.0.0/16"), ip_network("fd00::/48")}),
-    destinations=frozenset({ip_network("172.16.0.0/12")}),
+    keys=frozenset({RouteKey(ip_network("172.16.0.0/12"))}),
 )
 NODE2 = ip_address("192.168.50.11")
 
@@ -36,6 +36,7 @@ def route(dst: str, device: str = "", protocol: int = Protocol.BIRD, **rest: obj
         (route("10.244.104.0/26", "ens33", Protocol.CALICO), "ours: left by upstream's felix"),
         (route("10.244.166.128/26", "", Protocol.CALICO), "ours: left by upstream's felix"),
         (route("172.16.0.0/12", "ens33"), "ours: proto bird on ens33"),
+        (route("172.16.0.0/12", "ens33", metric=9), "foreign: in no pool, and the journal does not name it"),
         (route("172.16.0.0/16", "ens33"), "foreign: in no pool, and the journal does not name it"),
         (route("10.0.0.0/8", "ens33"), "foreign: in no pool, and the journal does not name it"),
         (route("0.0.0.0/0", "ens33"), "foreign: in no pool, and the journal does not name it"),
@@ -78,4 +79,4 @@ def test_what_upstreams_bird_left_outside_the_pools_is_named_for_an_explicit_tak
         route("172.32.0.0/12", "ens33"),
         route("172.48.0.0/12", "ens33", Protocol.STATIC),
     ]
-    assert left_by_bird(found, OWNERSHIP) == {ip_network("172.32.0.0/12")}
+    assert left_by_bird(found, OWNERSHIP) == {RouteKey(ip_network("172.32.0.0/12"))}

@@ -422,7 +422,7 @@ class DistrustfulKernel(TestKernel):
     def do(self, op: Op) -> Refusal | None:
         if isinstance(op, AddRoute) and op.route.protocol == Protocol.BIRD:
             claims = self._known.claims
-            assert op.route.dst in claims.destinations or any(op.route.dst.overlaps(pool) for pool in claims.pools)
+            assert op.route.key in claims.routes or any(op.route.dst.overlaps(pool) for pool in claims.pools)
         return super().do(op)
 
 
@@ -433,14 +433,14 @@ def test_the_journal_names_a_destination_before_the_kernel_holds_it() -> None:
         async with reconciling(kernel, journal) as reconciler:
             want(reconciler, EXTERNAL, BLOCK)
             await reconciler.settled([EXTERNAL.key, BLOCK.key])
-            assert journal.claims == Claims(POOLS, frozenset({EXTERNAL.dst}))
+            assert journal.claims == Claims(POOLS, frozenset({EXTERNAL.key}))
 
     run(main())
 
 
 class FullJournal(MemoryJournal):
     def record(self, claims: Claims) -> None:
-        if claims.destinations:
+        if claims.routes:
             raise JournalUnavailable("/var/lib/calico/fib.journal: No space left on device")
         super().record(claims)
 
