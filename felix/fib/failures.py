@@ -53,6 +53,10 @@ class Failures:
             subjects = {subject_of(op) for op in ops}
             self._found = {subject: one for subject, one in self._found.items() if subject in subjects}
 
+    def forget_due(self, now: float) -> None:
+        """Those that could have been tried by now and were not: something else holds them back."""
+        self._found = {subject: one for subject, one in self._found.items() if one.retry_at > now}
+
     def may_try(self, op: Op, now: float) -> bool:
         former = self._found.get(subject_of(op)) if self._found else None
         return former is None or former.op != op or former.retry_at <= now

@@ -5,8 +5,8 @@ state is read once and then follows what is told, as long as that says everythin
 or an address goes (routes vanish without a word), when changes were lost, or when a route joins others on its key
 (the word does not say whether before or behind them): then the mirror is stale, and whoever holds it reads again.
 
-Changes that were told before a read and are noted after it do no harm: each names a whole route, and what came last is
-noted last. At worst one of them makes the mirror stale once more.
+Changes that were told before a read and are noted after it do no harm: each names a whole route, what came last is
+noted last, and what is shown through a device that is down makes the mirror stale once more.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Mirror:
             return
         if found is not None and not in_place:
             self.is_stale = True
-        if found is not None and is_ours(found, ownership) and not is_ours(route, ownership):
+        if found is not None and in_place and is_ours(found, ownership) and not is_ours(route, ownership):
             self._displaced[key] = route
         else:
             self._displaced.pop(key, None)

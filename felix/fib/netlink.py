@@ -1,15 +1,13 @@
-"""The real kernel: the only module that imports pyroute2 and the only one that opens netlink sockets.
+"""The real kernel: links, addresses, routes and sysctls of the network namespace that it was opened in.
 
-Three sockets. A *monitor* hears of links, addresses and routes on one queue, so that their order is the kernel's. A
-*writer* carries routes, many to a send, and route dumps, both in our own encoding. pyroute2 does the rest: it reads
-links and addresses, raises links, and parses link and address messages wherever they come from.
+Routes go through our own sockets and encoding (:mod:`felix.fib.netlink_socket`); pyroute2 does the rest: it lists links
+and addresses, raises links, and parses link and address messages wherever they come from.
 
 What makes it correct:
 
-- The kernel handles a send before ``send`` returns, and by then has put the echo of every change on the monitor.
-  Taking changes after ``apply`` therefore sees our own writes in their place between other people's. An echo carries
+- One listener hears of everything, so that the order of changes is the kernel's.
+- Taking changes after ``apply`` sees our own writes in their place between other people's. The echo of a write carries
   our port and sequence number: it is known without decoding, and is the very Route that was written.
-- ENOBUFS, or more unread changes than ``_MOST_UNREAD_BYTES``, makes everything unread one Lost.
 - A device's index is looked up when a message is built. One that was made anew under its old name in between has
   another index: the kernel refuses with ENODEV, and the caller reads again.
 
@@ -18,7 +16,6 @@ Sysctls are read and written in the network namespace of the calling thread.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -60,25 +57,10 @@ from felix.fib.model import (
     RouteOp,
     WriteSysctl,
 )
-from felix.fib.rtmsg import Batch, Flag, Message, MessageType
+from felix.fib.netlink_socket import Listener, RouteSocket
+from felix.fib.rtmsg import Flag, Message, MessageType
 
 _SYSCTLS = Path("/proc/sys")
-
-_NETLINK_EXTENDED_ACK = 11
-_NETLINK_CAPPED_ACK = 10
-_NETLINK_STRICT_CHECK = 12
-_SOL_NETLINK = 270
-_SO_RECEIVE_BUFFER_FORCE = 33
-
-# Links; IPv4 addresses and routes; IPv6 addresses and routes; settings of both.
-_GROUPS = 1 << 0 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 23 | 1 << 24
-_MONITOR_BUFFER_BYTES = 16 << 20
-_WRITER_BUFFER_BYTES = 4 << 20
-_MOST_UNREAD_BYTES = 32 << 20
-_DATAGRAM_BYTES = 1 << 16
-_PATIENCE_S = 5.0  # the kernel answers at once; this only keeps a broken one from holding the loop
-_DUMP_ATTEMPTS = 3
-
 _SETTINGS_OF_MANY = {-1: "all", -2: "default"}
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
@@ -89,20 +71,12 @@ class NetlinkKernel:
 
     def __init__(self, pyroute: AsyncIPRoute) -> None:
         self._pyroute = pyroute
-        self._monitor = _open_socket(_GROUPS, _MONITOR_BUFFER_BYTES)
-        self._monitor.setblocking(False)
-        self._writer = _open_socket(0, _WRITER_BUFFER_BYTES)
-        self._writer.settimeout(_PATIENCE_S)
-        self._writer_port: int = self._writer.getsockname()[0]
-        self._sequence = 1
-        self._unread: list[bytes] = []
-        self._unread_bytes = 0
-        self._has_lost = False
+        self._listener = Listener()
+        self._routes = RouteSocket()
         self._devices = Devices()
         self._written: dict[int, RouteOp] = {}
         self._decoded: dict[bytes, Route | None] = {}
         self._decoded_at = 0
-        self._wake: Callable[[], None] | None = None
 
     @classmethod
     async def open(cls) -> NetlinkKernel:
@@ -115,52 +89,29 @@ class NetlinkKernel:
             raise KernelUnavailable(f"netlink: {error}") from error
 
     async def close(self) -> None:
-        if self._wake is not None:
-            asyncio.get_running_loop().remove_reader(self._monitor)
-        self._monitor.close()
-        self._writer.close()
+        self._listener.close()
+        self._routes.close()
         self._pyroute.close()
 
     # Changes.
 
     def listen(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        asyncio.get_running_loop().add_reader(self._monitor, self._on_readable)
-
-    def _on_readable(self) -> None:
-        self._drain()
-        if self._wake is not None:
-            self._wake()
-
-    def _drain(self) -> None:
-        """Move what waits in the socket into our own queue, so that the loop is woken once for it and not for ever."""
-        with suppress(BlockingIOError):
-            while True:
-                try:
-                    datagram = self._monitor.recv(_DATAGRAM_BYTES)
-                except OSError as error:
-                    if error.errno != errno.ENOBUFS:
-                        raise
-                    self._has_lost = True
-                    continue
-                self._unread.append(datagram)
-                self._unread_bytes += len(datagram)
-        if self._unread_bytes > _MOST_UNREAD_BYTES:
-            self._has_lost = True
+        self._listener.listen(wake)
 
     def take_changes(self) -> Sequence[Change]:
-        self._drain()
-        unread, self._unread, self._unread_bytes = self._unread, [], 0
-        if self._has_lost:
-            self._has_lost = False
-            self._written.clear()
-            return (Lost(),)
-        try:
-            changes = [change for data in unread for message in rtmsg.split(data) for change in self._changes(message)]
-        except rtmsg.Malformed:
-            changes = [Lost()]
+        datagrams = self._listener.take()
+        if datagrams is None:
+            changes: list[Change] = [Lost()]
+        else:
+            changes = self._read_changes(datagrams)
         self._written.clear()
         return changes
+
+    def _read_changes(self, datagrams: Sequence[bytes]) -> list[Change]:
+        try:
+            return [change for data in datagrams for message in rtmsg.split(data) for change in self._changes(message)]
+        except rtmsg.Malformed:
+            return [Lost()]
 
     def _changes(self, message: Message) -> Iterator[Change]:
         match message.kind:
@@ -178,7 +129,7 @@ class NetlinkKernel:
 
     def _route_of(self, message: Message) -> Route | None:
         """The route of an event, unless it is of another table than main."""
-        is_echo = message.port == self._writer_port and message.kind == MessageType.NEW_ROUTE
+        is_echo = message.port == self._routes.port and message.kind == MessageType.NEW_ROUTE
         if is_echo and (op := self._written.get(message.sequence)) is not None:
             return op.route
         route = rtmsg.decode_route(message.body, self._devices.names)
@@ -211,52 +162,27 @@ class NetlinkKernel:
             links = [_link_of(parsed) async for parsed in await self._pyroute.get_links()]
             self._devices.know_only(links)
             addresses = frozenset([self._address_of(parsed) async for parsed in await self._pyroute.get_addr()])
-            known = self._start_dump()
-            routes, shadowed = _by_key([*await self._dump_routes(4, known), *await self._dump_routes(6, known)])
+            known = self._start_list()
+            routes, shadowed = _by_key([*await self._list(4, known), *await self._list(6, known)])
         except (OSError, NetlinkError, rtmsg.Malformed) as error:
             raise KernelUnavailable(f"netlink: {error}") from error
         return Actual({link.name: link for link in links}, addresses, routes, shadowed)
 
-    def _start_dump(self) -> Mapping[bytes, Route | None]:
-        """What the last dump was decoded to, unless names have changed since."""
+    def _start_list(self) -> Mapping[bytes, Route | None]:
+        """What the last list was decoded to, unless names have changed since."""
         known = self._decoded if self._decoded_at == self._devices.renamings else {}
         self._decoded, self._decoded_at = {}, self._devices.renamings
         return known
 
-    async def _dump_routes(self, version: int, known: Mapping[bytes, Route | None]) -> list[Route]:
-        for _ in range(_DUMP_ATTEMPTS):
-            routes, was_interrupted = await self._dump_routes_once(version, known)
-            if not was_interrupted:
-                break
-        return routes  # what changed meanwhile is on the monitor as well
-
-    async def _dump_routes_once(self, version: int, known: Mapping[bytes, Route | None]) -> tuple[list[Route], bool]:
-        sequence = self._take_sequences(1)
-        self._writer.send(rtmsg.encode_dump(version, sequence, table=MAIN_TABLE))
-        routes: list[Route] = []
-        was_interrupted = False
-        while True:
-            for message in rtmsg.split(self._receive()):
-                if message.sequence != sequence:
-                    continue
-                was_interrupted |= bool(message.flags & Flag.DUMP_INTERRUPTED)
-                if message.kind == MessageType.DONE:
-                    return routes, was_interrupted
-                if message.kind == MessageType.ERROR:
-                    raise OSError(rtmsg.decode_answer(message).code, "the kernel refuses to list its routes")
-                route = self._decode(message.body, known)
-                if route is not None and route.table == MAIN_TABLE and route.dst.version == version:
-                    routes.append(route)
-            await asyncio.sleep(0)
+    async def _list(self, version: int, known: Mapping[bytes, Route | None]) -> list[Route]:
+        found = [self._decode(body, known) for body in await self._routes.read(version)]
+        return [one for one in found if one is not None and one.table == MAIN_TABLE and one.dst.version == version]
 
     def _decode(self, body: bytes, known: Mapping[bytes, Route | None]) -> Route | None:
-        """Most of a dump is what the last one was: equal bytes are the same Route, found again by a look-up."""
+        """Most of a list is what the last one was: equal bytes are the same Route, found again by a look-up."""
         route = known[body] if body in known else rtmsg.decode_route(body, self._devices.names)
         self._decoded[body] = route
         return route
-
-    def _receive(self) -> bytes:
-        return self._writer.recv(1 << 20)
 
     def read_sysctls(self, paths: Collection[str]) -> Mapping[str, str]:
         found: dict[str, str] = {}
@@ -297,54 +223,17 @@ class NetlinkKernel:
     async def _write_routes(self, ops: Sequence[RouteOp]) -> list[Refusal | None]:
         refused = {place: Refusal(errno.ENODEV) for place, op in enumerate(ops) if not self._has_devices(op)}
         sent = [place for place in range(len(ops)) if place not in refused]
-        first = self._take_sequences(len(sent))
-        batches = rtmsg.encode_batches((ops[place] for place in sent), first, self._devices.indexes)
+        first = self._routes.take_sequences(len(sent))
         self._written.update((first + offset, ops[place]) for offset, place in enumerate(sent))
-        for batch in batches:
-            for answer in self._send(batch):
-                refused[sent[answer.sequence - first]] = Refusal(answer.code, answer.text)
-                del self._written[answer.sequence]
-            await asyncio.sleep(0)
+        try:
+            answers = await self._routes.write([ops[place] for place in sent], first, self._devices.indexes)
+        except (OSError, rtmsg.Malformed) as error:
+            raise KernelUnavailable(f"netlink: {error}") from error
+        refused |= {sent[answer.sequence - first]: Refusal(answer.code, answer.text) for answer in answers}
         return [refused.get(place) for place in range(len(ops))]
 
     def _has_devices(self, op: RouteOp) -> bool:
         return all(hop.device in self._devices.indexes for hop in op.route.hops)
-
-    def _send(self, batch: Batch) -> list[rtmsg.Answer]:
-        """Returns the refusals. Raises KernelUnavailable when the kernel's answers did not all come."""
-        try:
-            self._writer.send(batch.data)
-            refusals: list[rtmsg.Answer] = []
-            while True:
-                for message in rtmsg.split(self._receive()):
-                    if message.kind != MessageType.ERROR:
-                        continue
-                    answer = rtmsg.decode_answer(message)
-                    if answer.code and batch.first <= answer.sequence <= batch.last:
-                        refusals.append(answer)
-                    if answer.sequence == batch.last:
-                        return refusals
-        except (OSError, rtmsg.Malformed) as error:
-            raise KernelUnavailable(f"netlink: {error}") from error
-
-    def _take_sequences(self, count: int) -> int:
-        """The first of ``count`` numbers that no request of the last four billion had."""
-        if self._sequence + count > 0xFFFFFFFF:
-            self._sequence = 1
-        first = self._sequence
-        self._sequence += count
-        return first
-
-
-def _open_socket(groups: int, buffer_bytes: int) -> socket.socket:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    with suppress(PermissionError):
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RECEIVE_BUFFER_FORCE, buffer_bytes)
-    for option in (_NETLINK_EXTENDED_ACK, _NETLINK_CAPPED_ACK, _NETLINK_STRICT_CHECK):
-        with suppress(OSError):  # before 4.20: whole requests in answers, every table in dumps; both are understood
-            opened.setsockopt(_SOL_NETLINK, option, 1)
-    opened.bind((0, groups))
-    return opened
 
 
 def _by_key(routes: Sequence[Route]) -> tuple[dict[RouteKey, Route], dict[RouteKey, tuple[Route, ...]]]:

@@ -22,8 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 
+from felix.fib.claimant import Claimant
 from felix.fib.failures import Failures
-from felix.fib.journal import Claims, Journal, JournalUnavailable
+from felix.fib.journal import Journal, JournalUnavailable
 from felix.fib.kernel import AddressNow, Change, Kernel, KernelUnavailable, LinkNow
 from felix.fib.mirror import Mirror, Surroundings
 from felix.fib.model import (
@@ -79,15 +80,13 @@ class Reconciler:
         rng: Random | None = None,
     ) -> None:
         self._kernel = kernel
-        self._journal = journal
         self._on_surroundings = on_surroundings
         self._on_pass = on_pass
         self._refresh_s = refresh_s
         self._rng = rng or Random()
         self._mirror = Mirror()
-        self._ownership = Ownership(pod_prefix=pod_prefix)
+        self._claimant = Claimant(journal, pod_prefix)
         self._wish: _Wish | None = None
-        self._claimed: frozenset[Network] | None = None
         self._told: Surroundings | None = None
         self._decided = Plan()
         self._planned: tuple[int, _Wish | None] = (-1, None)
@@ -150,7 +149,7 @@ class Reconciler:
 
     @property
     def ownership(self) -> Ownership:
-        return self._ownership
+        return self._claimant.ownership
 
     @property
     def failures(self) -> Mapping[str, str]:
@@ -165,7 +164,7 @@ class Reconciler:
             pending=len(self._decided.pending) + len(self.desired.pending),
             failed=sum(isinstance(one.op, AddRoute | ReplaceRoute) for one in self._failures),
             conflicts=len(self._decided.conflicts),
-            counters=self._counters,
+            counters=replace(self._counters, journal_errors=self._claimant.errors),
         )
 
     # The loop.
@@ -178,9 +177,10 @@ class Reconciler:
             await self._until_due()
 
     async def _until_due(self) -> None:
-        due_at = min(self._refresh_at, self._failures.next_retry_at())
         if self._trouble:
-            due_at = min(due_at, self._now() + self._failures.backoff_s(self._troubles))
+            due_at = self._now() + self._failures.backoff_s(self._troubles)
+        else:
+            due_at = min(self._refresh_at, self._failures.next_retry_at())
         with suppress(TimeoutError):
             async with asyncio.timeout_at(due_at):
                 await self._wake.wait()
@@ -199,7 +199,8 @@ class Reconciler:
                 self._refresh()
             await self._look()
             if (wish := self._wish) is not None:
-                self._claim(wish.pools)
+                if self._claimant.claim_pools(wish.pools):
+                    self._mirror.forget_surroundings()
                 await self._close_the_difference(wish)
                 if is_refresh:
                     self._disclaim(wish)
@@ -216,7 +217,7 @@ class Reconciler:
         """Bring the mirror up to date, and the agent's picture of the surroundings with it."""
         self._note(self._kernel.take_changes())
         await self._read_until_it_holds_still()
-        surroundings = self._mirror.surroundings(self._ownership)
+        surroundings = self._mirror.surroundings(self.ownership)
         if surroundings != self._told:
             self._told = surroundings
             self._on_surroundings(surroundings)
@@ -238,45 +239,19 @@ class Reconciler:
 
     def _note(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            self._mirror.note(change, self._ownership)
+            self._mirror.note(change, self.ownership)
             match change:
                 case LinkNow(link):
                     self._failures.retry_at_once(link.name, self._now())
                 case AddressNow(address):
                     self._failures.retry_at_once(address.device, self._now())
 
-    # Ownership.
-
-    def _claim(self, pools: frozenset[Network]) -> None:
-        """Pools count as ours from now on, and the journal remembers them for when they are no longer there."""
-        if pools == self._claimed:
-            return
-        self._claimed = pools
-        try:
-            self._journal.record(Claims(pools=pools))
-        except JournalUnavailable:
-            self._count(journal_errors=1)
-        self._own(Claims(pools=pools) | self._journal.claims)
-
-    def _own(self, claims: Claims) -> None:
-        self._ownership = Ownership(claims.pools, claims.routes, self._ownership.pod_prefix)
-        self._mirror.forget_surroundings()
-
     def _disclaim(self, wish: _Wish) -> None:
-        """Forget what nothing needs any more: not wanted, and no route of ours left in the kernel."""
+        """Once all is known and done, forget what nothing needs any more."""
         if self._mirror.is_stale or wish.in_sync != ALL_IN_SYNC:
             return
-        ours = [key for key, route in self._mirror.actual.routes.items() if is_ours(route, self._ownership)]
-        needed = {*ours, *wish.desired.routes}
-        claims = self._journal.claims
-        former = [pool for pool in claims.pools - wish.pools if not any(_is_inside(key.dst, pool) for key in needed)]
-        stale = Claims(frozenset(former), claims.routes - needed)
-        try:
-            if stale:
-                self._journal.forget(stale)
-                self._claimed = None
-        except JournalUnavailable:
-            self._count(journal_errors=1)
+        ours = [key for key, route in self._mirror.actual.routes.items() if is_ours(route, self.ownership)]
+        self._claimant.disclaim(pools=wish.pools, needed=(*ours, *wish.desired.routes))
 
     # Writing.
 
@@ -287,7 +262,7 @@ class Reconciler:
         decided = self._decided = plan(
             wish.desired,
             self._mirror.actual,
-            ownership=self._ownership,
+            ownership=self.ownership,
             in_sync=wish.in_sync,
             displaced=self._mirror.displaced,
         )
@@ -309,16 +284,15 @@ class Reconciler:
         failed = [one.op.route.dst for one in self._failures if isinstance(one.op, AddRoute | ReplaceRoute)]
         removals = removable(decided.removals, failed)
         await self._apply([op for op in removals if self._failures.may_try(op, self._now())])
+        self._failures.forget_due(self._now())
 
     def _journal_first(self, decided: Plan) -> None:
         ops = [op for op in decided.makes if _is_unclaimed(op, decided) and self._failures.may_try(op, self._now())]
         if not ops:
             return
         try:
-            self._journal.record(Claims(routes=decided.unclaimed))
-            self._own(Claims(self._ownership.networks) | self._journal.claims)
+            self._claimant.claim_routes(decided.unclaimed)
         except JournalUnavailable as error:
-            self._count(journal_errors=1)
             for op in ops:
                 self._failures.add(op, f"it could not be recognised later: {error}", self._now())
 
@@ -369,7 +343,3 @@ def _is_unclaimed(op: Op, decided: Plan) -> bool:
 
 def _is_gone_anyway(op: Op, refusal: Refusal) -> bool:
     return isinstance(op, DeleteRoute) and refusal.code == errno.ESRCH
-
-
-def _is_inside(dst: Network, pool: Network) -> bool:
-    return dst.version == pool.version and dst.prefixlen >= pool.prefixlen and dst.overlaps(pool)

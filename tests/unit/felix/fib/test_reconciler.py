@@ -367,6 +367,53 @@ def test_a_kernel_that_cannot_be_reached_is_trouble_and_then_all_is_made_good() 
     run(main())
 
 
+def test_a_kernel_that_breaks_while_writes_wait_for_their_next_try_costs_no_storm_of_passes() -> None:
+    async def main() -> None:
+        kernel = TestKernel()
+        async with reconciling(kernel) as reconciler:
+            want(reconciler, Route(ip_network("10.244.7.0/26"), (Hop("ens33", ip_address("10.9.9.9")),)))
+            await asyncio.sleep(1)
+            kernel.is_broken = True
+            passes = reconciler.report().counters.passes
+            await asyncio.sleep(1000)
+            assert reconciler.report().counters.passes - passes < 60
+
+    run(main())
+
+
+def test_a_removal_that_was_refused_and_is_held_back_now_costs_no_storm_of_passes() -> None:
+    class Stubborn(TestKernel):
+        def do(self, op: Op) -> Refusal | None:
+            return Refusal(1) if isinstance(op, DeleteRoute) and op.route.metric else super().do(op)
+
+    async def main() -> None:
+        kernel = Stubborn()
+        kernel.do(AddRoute(Route(BLOCK.dst, (NODE2,), metric=1024)))
+        async with reconciling(kernel) as reconciler:
+            want(reconciler, BLOCK)
+            await asyncio.sleep(1)
+            want(reconciler, Route(BLOCK.dst, (Hop("ens33", ip_address("10.9.9.9")),), metric=7))
+            await asyncio.sleep(1000)
+            assert reconciler.report().counters.passes < 250
+
+    run(main())
+
+
+def test_a_route_that_another_program_put_before_ours_is_a_conflict() -> None:
+    async def main() -> None:
+        kernel = TestKernel()
+        async with reconciling(kernel) as reconciler:
+            want(reconciler, BLOCK)
+            await soon()
+            kernel.append(Route(BLOCK.dst, (NODE3,), protocol=Protocol.BOOT), first=True)
+            await soon()
+            assert str(reconciler.status(BLOCK.key)).startswith(
+                "conflict: in the way: 10.244.104.0/26 via 192.168.50.12"
+            )
+
+    run(main())
+
+
 def test_a_fight_with_another_program_costs_a_few_writes_a_second() -> None:
     class Rival(TestKernel):
         async def apply(self, ops: Sequence[Op]) -> Sequence[Refusal | None]:
