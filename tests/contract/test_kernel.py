@@ -137,6 +137,28 @@ def test_a_replacement_takes_the_place_of_whatever_has_the_key(world: World) -> 
     assert world.show() == "10.244.104.0/26 via 192.168.50.11 dev ens33 proto bird\n" + CONNECTED
 
 
+def test_every_form_of_route_takes_the_place_of_every_other(world: World) -> None:
+    world.person.add_address("ens33", "fd01::1/64")
+    two, three = Hop("ens33", ip_address("fd01::2")), Hop("ens33", ip_address("fd01::3"))
+    families = [
+        [BLOCK, blackhole("10.244.104.0/26"), pod("10.244.104.0/26"), route("10.244.104.0/26", NODE2, NODE3)],
+        [
+            route("fd00::/122", two, metric=1024),
+            blackhole("fd00::/122", metric=1024),
+            pod("fd00::/122", metric=1024),
+            route("fd00::/122", two, three, metric=1024),
+        ],
+    ]
+    for forms in families:
+        world.do(AddRoute(forms[0]))
+        standing = forms[0]
+        for form in [*forms[1:], *forms[::-1], forms[2], forms[0]]:
+            assert world.do(ReplaceRoute(form, standing)) == "done", f"{form} over {standing}"
+            actual = world.read()
+            assert (actual.routes[form.key], actual.shadowed.get(form.key)) == (form, None)
+            standing = form
+
+
 def test_a_replacement_of_nothing_is_refused(world: World) -> None:
     assert world.do(ReplaceRoute(BLOCK, BLOCK)) == "ENOENT"
     assert world.show() == CONNECTED
