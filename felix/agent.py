@@ -15,7 +15,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from datastore.store import Store, StoreError
-from felix import health_server, mtu
+from felix import changes_log, health_server, mtu
 from felix.bgp_client import BgpClient
 from felix.cni import result
 from felix.cni.commands import Commands
@@ -36,10 +36,12 @@ from felix.feed import Feed
 from felix.fib.journal import FileJournal
 from felix.fib.kernel import Kernel
 from felix.fib.netlink import NetlinkKernel
+from felix.fib.status import Applied
 from felix.fib.veth import Veths
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
 from felix.pods import Pods, Surroundings
+from felix.why import why_address
 from ipam.allocator import Allocator, Assigned
 from ipam.block import Holder
 from ipam.choose import NoPool
@@ -86,6 +88,7 @@ class Agent:
             kernel,
             FileJournal(config.state_folder / "felix-routes"),
             on_pass=self._after_pass,
+            on_applied=_log_changes,
             refresh_s=config.refresh_s,
             rng=random.Random(),
         )
@@ -107,7 +110,7 @@ class Agent:
         }
         if self._config.health_port:
             host, port = self._config.health_host, self._config.health_port
-            parts["health"] = health_server.serve(self.health, host, port)
+            parts["health"] = health_server.serve(self.health, self._why, host, port)
         async with asyncio.TaskGroup() as tasks:
             for name, part in parts.items():
                 tasks.create_task(part, name=name)
@@ -171,6 +174,9 @@ class Agent:
         ]
         self._report(Part.DATAPLANE, is_ready=is_ready, why="; ".join(problems))
 
+    def _why(self, address: Address) -> str:
+        return "".join(f"{line}\n" for line in why_address(address, self._dataplane.evidence()))
+
     def _on_touch(self, why: str) -> None:
         self._report(Part.DATASTORE, is_ready=not why, why=why)
 
@@ -195,6 +201,11 @@ class _Addresses:
 
     async def assign_address(self, address: Address, holder: Holder) -> Assigned:
         return await self._allocator.assign_address(address, holder)
+
+
+def _log_changes(applied: Sequence[Applied]) -> None:
+    for line in changes_log.lines(applied):
+        log.info(line)
 
 
 def _new_mac() -> str:

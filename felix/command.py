@@ -15,6 +15,7 @@ USAGE = """usage: calico-node MODE
   -shutdown      prepare for the node's end, and end
   -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
   -felix-ready   exit status 0 when routes are in      -bird-ready   exit status 0 when a neighbour is up
+  -why ADDRESS   which route carries packets there from this node, and for what reason
   -v             print the version
 
 Configured by the environment: NODENAME, DATASTORE_TYPE, DATASTORE_PATH, FELIX_*, IP, AS, CALICO_IPV4POOL_*.
@@ -22,6 +23,8 @@ Configured by the environment: NODENAME, DATASTORE_TYPE, DATASTORE_PATH, FELIX_*
 
 
 def main() -> int:
+    if sys.argv[1:2] in (["-why"], ["--why"]):
+        return _why(sys.argv[2:])
     words = [word.replace("--", "-", 1) for word in sys.argv[1:]]
     modes = [word for word in words if word in _MODES]
     unknown = [word for word in words if word not in _MODES]
@@ -86,6 +89,19 @@ def _probe(ask: Callable[[], str]) -> int:
     why = ask()
     if why:
         return _fail(f"calico/node is not ready: {why}")
+    return 0
+
+
+def _why(addresses: list[str]) -> int:
+    from felix import probes
+
+    if not addresses:
+        return _fail("-why: give an address, like 10.244.104.7")
+    try:
+        for address in addresses:
+            sys.stdout.write(probes.why(address))
+    except OSError as error:
+        return _fail(f"felix does not answer: {error}; see calico-node -felix-live")
     return 0
 
 

@@ -5,7 +5,7 @@ Whoever feeds :attr:`Dataplane.view` calls :meth:`Dataplane.changed` once for al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from felix.desired import Desirer
@@ -13,12 +13,14 @@ from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
 from felix.fib.mirror import Surroundings
 from felix.fib.reconciler import REFRESH_S, Reconciler
+from felix.fib.status import Applied
 from felix.view import View
+from felix.why import Evidence
 
 
 class Dataplane:
-    """``node`` is this node's name; ``on_pass`` is called after each of the reconciler's passes. Run
-    ``reconciler.run``.
+    """``node`` is this node's name; ``on_pass`` is called after each of the reconciler's passes,
+    ``on_applied`` after each of its writes. Run ``reconciler.run``.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Dataplane:
         journal: Journal,
         *,
         on_pass: Callable[[], None] = lambda: None,
+        on_applied: Callable[[Sequence[Applied]], None] = lambda _: None,
         pod_prefix: str = "cali",
         refresh_s: float = REFRESH_S,
         rng: Random | None = None,
@@ -39,6 +42,7 @@ class Dataplane:
             journal,
             on_surroundings=self._see,
             on_pass=on_pass,
+            on_applied=on_applied,
             pod_prefix=pod_prefix,
             refresh_s=refresh_s,
             rng=rng,
@@ -48,6 +52,11 @@ class Dataplane:
         """The view is another: from now on the kernel should hold what follows from it."""
         pools = [pool.cidr for pool in self.view.pools.values()]
         self.reconciler.want(self._desirer.desire(self.view), pools=pools, in_sync=self.view.in_sync)
+
+    def evidence(self) -> Evidence:
+        """What :mod:`felix.why` answers from."""
+        reconciler = self.reconciler
+        return Evidence(reconciler.desired, reconciler.mirror.actual, reconciler.ownership, reconciler.status)
 
     def _see(self, surroundings: Surroundings) -> None:
         self.view.see(surroundings)

@@ -1,9 +1,14 @@
-"""``/liveness`` and ``/readiness`` over HTTP, as upstream's probes ask for them: 200 or 503, with the table as text."""
+"""``/liveness`` and ``/readiness`` over HTTP, as upstream's probes ask for them: 200 or 503, with the table as text.
+
+And ``/why/ADDRESS``: which route carries packets there and for what reason, for ``calico-node -why``.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from felix.health import Health
 
@@ -11,14 +16,17 @@ LONGEST_REQUEST_BYTES = 4096
 PATIENCE_S = 5.0
 
 
-async def serve(health: Health, host: str, port: int) -> None:
+Why = Callable[[IPv4Address | IPv6Address], str]
+
+
+async def serve(health: Health, why: Why, host: str, port: int) -> None:
     """Until cancelled. Raises OSError when the address cannot be had."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 request = await reader.readuntil(b"\r\n")
-                writer.write(_response(health, request))
+                writer.write(_response(health, why, request))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # who asks so slowly, or leaves, is not answered
@@ -30,7 +38,7 @@ async def serve(health: Health, host: str, port: int) -> None:
         await server.serve_forever()
 
 
-def _response(health: Health, request: bytes) -> bytes:
+def _response(health: Health, why: Why, request: bytes) -> bytes:
     words = request.decode(errors="replace").split()
     path = words[1].partition("?")[0] if len(words) > 1 else ""
     match path:
@@ -38,8 +46,18 @@ def _response(health: Health, request: bytes) -> bytes:
             return _text(HTTPStatus.OK, health.table())
         case "/readiness":
             return _text(HTTPStatus.OK if health.is_ready else HTTPStatus.SERVICE_UNAVAILABLE, health.table())
+        case _ if path.startswith("/why/"):
+            return _why(why, path.removeprefix("/why/"))
         case _:
             return _text(HTTPStatus.NOT_FOUND, "404 page not found\n")
+
+
+def _why(why: Why, text: str) -> bytes:
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        return _text(HTTPStatus.BAD_REQUEST, f"{error}\n")
+    return _text(HTTPStatus.OK, why(address))
 
 
 def _text(status: HTTPStatus, body: str) -> bytes:

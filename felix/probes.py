@@ -27,6 +27,16 @@ def felix(quality: str) -> str:
     return "" if 200 <= status < 300 else f"felix is not {adjective}: {quality} probe reporting {status}"
 
 
+def why(address: str) -> str:
+    """What felix says of the way to ``address`` from this node. Raises OSError when it does not answer."""
+    host = os.environ.get("FELIX_HEALTHHOST", "localhost")
+    port = int(os.environ.get("FELIX_HEALTHPORT", "9099"))
+    with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
+        connection.sendall(f"GET /why/{address} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        said = connection.makefile("rb").read()
+    return said.partition(b"\r\n\r\n")[2].decode()
+
+
 def _http_status(host: str, port: int, path: str) -> int:
     with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())

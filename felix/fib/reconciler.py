@@ -33,15 +33,17 @@ from felix.fib.model import (
     Desired,
     Network,
     Op,
+    RaiseLink,
     Refusal,
     ReplaceRoute,
     RouteKey,
+    Why,
     WriteSysctl,
 )
 from felix.fib.owner import Ownership, is_ours
 from felix.fib.pace import Pace
 from felix.fib.plan import ALL_IN_SYNC, InSync, Plan, plan, removable
-from felix.fib.status import Counters, NotSettled, Report, State, Status
+from felix.fib.status import Applied, Counters, NotSettled, Report, State, Status
 
 REFRESH_S = 90.0
 _HOPELESS_AFTER = 3  # refusals: until then a write may just have met a device on its way up or down
@@ -66,6 +68,7 @@ class Reconciler:
 
     ``on_surroundings`` gets what next hops are found through, at the start and whenever it changes, before the pass
     goes on. ``on_pass`` is called after each pass. Both are plain and quick, and may call ``want``.
+    ``on_applied`` is told what was written, and how the kernel answered.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Reconciler:
         *,
         on_surroundings: Callable[[Surroundings], None] = lambda _: None,
         on_pass: Callable[[], None] = lambda: None,
+        on_applied: Callable[[Sequence[Applied]], None] = lambda _: None,
         pod_prefix: str = "cali",
         refresh_s: float = REFRESH_S,
         rng: Random | None = None,
@@ -82,6 +86,7 @@ class Reconciler:
         self._kernel = kernel
         self._on_surroundings = on_surroundings
         self._on_pass = on_pass
+        self._on_applied = on_applied
         self._refresh_s = refresh_s
         self._rng = rng or Random()
         self._mirror = Mirror()
@@ -300,7 +305,9 @@ class Reconciler:
         if not ops:
             return
         done: list[Op] = []
-        for op, refusal in zip(ops, await self._kernel.apply(ops), strict=True):
+        answers = list(zip(ops, await self._kernel.apply(ops), strict=True))
+        self._on_applied([Applied(op, refusal, self._why(op)) for op, refusal in answers])
+        for op, refusal in answers:
             if refusal is None or _is_gone_anyway(op, refusal):
                 self._failures.remove(op)
                 done.append(op)
@@ -310,6 +317,17 @@ class Reconciler:
         self._mirror.learn_sysctls({op.path: op.value for op in done if isinstance(op, WriteSysctl)})
         removed = sum(isinstance(op, DeleteRoute) for op in done)
         self._count(written=len(done) - removed, removed=removed, refused=len(ops) - len(done))
+
+    def _why(self, op: Op) -> Why | None:
+        """Why it is wanted; None for what goes because nobody wants it any more."""
+        match op:
+            case AddRoute(route) | ReplaceRoute(route):
+                return item[1] if (item := self.desired.routes.get(route.key)) is not None else None
+            case RaiseLink(device):
+                return self.desired.devices_up.get(device)
+            case WriteSysctl(path):
+                return found[1] if (found := self.desired.sysctls.get(path)) is not None else None
+        return None
 
     # Waiting.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from felix.fib.model import RouteKey, Why
+from felix.fib.model import Op, Refusal, RouteKey, Why
 
 
 class State(Enum):
@@ -26,6 +26,15 @@ class Status:
 
     def __str__(self) -> str:
         return f"{self.state.value}: {self.detail}" if self.detail else self.state.value
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One write, and how the kernel answered: None for done. ``why`` is None for what nobody wants any more."""
+
+    op: Op
+    refusal: Refusal | None
+    why: Why | None
 
 
 @dataclass(frozen=True, slots=True)

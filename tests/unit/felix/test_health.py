@@ -4,6 +4,10 @@ from felix.health import Health, Part
 from felix.health_server import _response
 
 
+def ask(health: Health, request: bytes) -> bytes:
+    return _response(health, lambda address: f"{address} goes by 10.0.0.0/26\n", request)
+
+
 def test_a_part_that_has_not_reported_is_not_ready() -> None:
     health = Health(Part.DATASTORE, Part.DATAPLANE)
     health.report(Part.DATASTORE, is_ready=True)
@@ -33,9 +37,14 @@ def test_the_table_has_a_line_a_part() -> None:
 
 def test_probes_get_200_or_503() -> None:
     health = Health(Part.DATASTORE)
-    assert _response(health, b"GET /liveness HTTP/1.1\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
-    assert _response(health, b"GET /readiness HTTP/1.1\r\n").startswith(b"HTTP/1.1 503 ")
+    assert ask(health, b"GET /liveness HTTP/1.1\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+    assert ask(health, b"GET /readiness HTTP/1.1\r\n").startswith(b"HTTP/1.1 503 ")
     health.report(Part.DATASTORE, is_ready=True)
-    assert _response(health, b"GET /readiness?x=1 HTTP/1.1\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
-    assert _response(health, b"GET /other HTTP/1.1\r\n").startswith(b"HTTP/1.1 404 ")
-    assert _response(health, b"\r\n").startswith(b"HTTP/1.1 404 ")
+    assert ask(health, b"GET /readiness?x=1 HTTP/1.1\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+    assert ask(health, b"GET /other HTTP/1.1\r\n").startswith(b"HTTP/1.1 404 ")
+    assert ask(health, b"\r\n").startswith(b"HTTP/1.1 404 ")
+
+
+def test_the_way_to_an_address_can_be_asked_for() -> None:
+    assert ask(Health(), b"GET /why/10.0.0.7 HTTP/1.1\r\n").endswith(b"10.0.0.7 goes by 10.0.0.0/26\n")
+    assert ask(Health(), b"GET /why/nonsense HTTP/1.1\r\n").startswith(b"HTTP/1.1 400 ")
