@@ -73,11 +73,11 @@ class FelixLink:
                 reader.close()
 
     def tell(self, message: Delta | InSync) -> None:
-        """To everyone who has said hello."""
-        if self._readers:
-            line = to_line(message)
-            for reader in self._readers:
-                reader.tell(line)
+        """To everyone who has said hello and keeps up."""
+        up_to_date = [reader for reader in self._readers if not reader.is_behind]
+        line = to_line(message) if up_to_date else b""
+        for reader in up_to_date:
+            reader.tell(line)
 
     # From its readers.
 
@@ -101,10 +101,10 @@ class _Reader(asyncio.Protocol):
         self._link = link
         self._transport: asyncio.Transport | None = None
         self._rest = b""
-        self._is_behind = False
+        self.is_behind = False
 
     def tell(self, line: bytes) -> None:
-        if self._transport is not None and not self._is_behind:
+        if self._transport is not None:
             self._transport.write(line)
 
     def close(self) -> None:
@@ -121,11 +121,11 @@ class _Reader(asyncio.Protocol):
         self._transport = None
 
     def pause_writing(self) -> None:
-        self._is_behind = True
+        self.is_behind = True
         self._link.counters["fell-behind"] += 1
 
     def resume_writing(self) -> None:
-        self._is_behind = False
+        self.is_behind = False
         self._link.greet(self)
 
     def data_received(self, data: bytes) -> None:

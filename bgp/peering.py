@@ -86,7 +86,10 @@ class Peering:
 
     def update(self, neighbour: Neighbour) -> None:
         """It is described anew, in ways that need no new session."""
+        begins_to_dial = self.neighbour.is_passive and not neighbour.is_passive
         self.neighbour = neighbour
+        if begins_to_dial:
+            self._start_again()
 
     def stop(self, code: int, subcode: int, *, text: str = "") -> None:
         """End every connection with this NOTIFICATION, and forget its routes: it is no longer a neighbour."""
@@ -145,9 +148,10 @@ class Peering:
         self._dialling = self._house.spawn(self._dial(connection), f"dial {self.neighbour.name}")
 
     def codec(self, local: Address) -> Codec:
+        """What is announced has the configured address as its next hop, whichever of ours was dialled."""
         house, neighbour = self._house, self.neighbour
         ends = Ends(
-            local_address=local,
+            local_address=neighbour.local_address or local,
             peer_address=neighbour.address,
             local_as=neighbour.local_as,
             peer_as=neighbour.peer_as,

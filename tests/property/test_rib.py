@@ -1,4 +1,4 @@
-"""The incremental routing table equals a naive one that computes everything anew, over random histories."""
+"""Invariant 5: the incremental routing table equals one that computes everything anew, over random histories."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ events = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(events, max_size=40))
-def test_the_table_equals_the_naive_one(history: list[tuple[str, str, object]]) -> None:
+def test_invariant_5_the_table_is_a_function_of_what_is_known_now(history: list[tuple[str, str, object]]) -> None:
     rib, naive, told = Rib(ME, MOST_ROUTES), Naive(), dict[Network, LearnedRoute]()
     for each in NEIGHBOURS:
         rib.meet(each, IPv4Address(int(each.address)))

@@ -210,6 +210,7 @@ async def test_switching_the_mesh_off_ends_its_sessions(tmp_path: Path) -> None:
 
 
 async def test_a_restart_while_the_datastore_is_away_withdraws_nothing(tmp_path: Path) -> None:
+    """Invariant 8: a lost watch deletes nothing, and neither does a lost datastore."""
     cluster = Cluster(tmp_path)
     await cluster.write(*OBJECTS)
     async with cluster.daemon(2), cluster.felix(2, BLOCK2) as neighbour:

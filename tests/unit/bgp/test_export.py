@@ -22,8 +22,8 @@ def test_a_confirmed_block_whose_blackhole_is_in_the_fib_is_announced() -> None:
     assert announced("10.244.166.128/26") == ["10.244.166.128/26"]
 
 
-def test_a_node_announces_only_what_it_has_confirmed() -> None:
-    """Invariant 9: neither without the FIB nor without the datastore's confirmation."""
+def test_invariant_9_a_node_announces_only_what_it_has_confirmed() -> None:
+    """Neither without the FIB nor without the datastore's confirmation."""
     assert announced() == []
     for state in ("pending", "pendingDeletion"):
         assert announced("10.244.166.128/26", affinities=[affinity("node1", "10.244.166.128/26", state)]) == []

@@ -20,6 +20,7 @@ from bgp.learned import (
     from_line,
     to_line,
 )
+from felix.bgp_client import BgpClient
 
 ROUTE = LearnedRoute(ip_network("10.244.2.0/26"), (ip_address("10.0.0.2"),), "Mesh_10_0_0_2")
 OTHER = LearnedRoute(ip_network("10.244.3.0/26"), (ip_address("10.0.0.3"),), "Mesh_10_0_0_3")
@@ -141,3 +142,22 @@ async def test_a_socket_that_a_killed_process_left_is_replaced(tmp_path: Path) -
     async with speaker.link.serving(path), connected(path) as felix:
         assert await felix.hear() == Snapshot((ROUTE,))
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_felixs_own_client_understands_it(tmp_path: Path) -> None:
+    speaker, path = Speaker(), tmp_path / "bgp.sock"
+    heard: asyncio.Queue[Message] = asyncio.Queue()
+    states: asyncio.Queue[str] = asyncio.Queue()
+    client = BgpClient(heard.put_nowait, states.put_nowait, path)
+    client.confirm(frozenset({ROUTE.dst}))
+    async with speaker.link.serving(path):
+        task = asyncio.create_task(client.run())
+        assert await asyncio.wait_for(states.get(), 5) == ""
+        assert await asyncio.wait_for(heard.get(), 5) == Snapshot((ROUTE,))
+        assert await asyncio.wait_for(speaker.confirmed.get(), 5) == {ROUTE.dst}
+        speaker.link.tell(InSync())
+        assert await asyncio.wait_for(heard.get(), 5) == InSync()
+        client.confirm(frozenset())
+        assert await asyncio.wait_for(speaker.confirmed.get(), 5) == frozenset()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

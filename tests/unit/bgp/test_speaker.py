@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from bgp.export import Announcement
 from bgp.ownership import Ownership
+from bgp.rib import MOST_ROUTES
 from bgp.session import HOLD_TIME_S, OPEN_HOLD_TIME_S, State
 from bgp.speaker import PastLife
 from tests.memory_network import DELAY_S
@@ -195,6 +197,7 @@ def _listen_in(klass: Any, name: str, note: Any) -> Any:
 
 @virtually
 async def test_a_killed_neighbours_routes_stay_until_it_is_back_and_no_packet_misses_them() -> None:
+    """Invariant 10: a restart at any instruction converges to the same state."""
     _, one, two = await pair()
     before = len(one.told)
     for _ in range(2):
@@ -361,6 +364,37 @@ async def test_a_change_of_the_as_number_makes_a_new_session() -> None:
     await until(lambda: all_established((one, two)) and bool(one.routes) and bool(two.routes), within_s=10)
 
 
+@virtually
+async def test_a_neighbour_that_is_to_be_dialled_from_now_on_is_dialled() -> None:
+    world = World()
+    one, two = world.station(1, "10.244.1.0/26"), world.station(2, "10.244.2.0/26")
+    world.mesh(one, two)
+    two.neighbours = (replace(two.neighbours[0], is_passive=True),)
+    await one.start()
+    await two.start()
+    await asyncio.sleep(10)
+    assert not one.routes
+    two.neighbours = (replace(two.neighbours[0], is_passive=False),)
+    two.apply()
+    await until(lambda: bool(one.routes) and bool(two.routes), within_s=1)
+
+
+@virtually
+async def test_a_hundred_thousand_routes_of_one_peer_are_bounded() -> None:
+    one, peer = await station_with_peer()
+    attributes = ORIGIN + EMPTY_PATH + NEXT_HOP + LOCAL_PREF
+    for at in range(0, MOST_ROUTES + 700, 700):
+        prefixes = (0x0B000000 + 256 * number for number in range(at, at + 700))
+        peer.say(update(attributes, b"".join(b"\x18" + prefix.to_bytes(4, "big")[:3] for prefix in prefixes)))
+    await asyncio.sleep(1)
+    tally = one.speaker.rib.tally("Global_10_0_0_9")
+    assert (tally.received, tally.left_out > 0, len(one.routes)) == (MOST_ROUTES, True, MOST_ROUTES)
+    assert one.speaker.peerings["Global_10_0_0_9"].state is State.ESTABLISHED
+    peer.say(update(withdrawn=b"".join(b"\x18" + bytes((11, 0, number)) for number in range(256))))
+    await asyncio.sleep(0.1)
+    assert one.speaker.rib.tally("Global_10_0_0_9").received == MOST_ROUTES - 256
+
+
 # After our own start.
 
 
@@ -390,6 +424,7 @@ async def test_without_neighbours_it_is_in_sync_at_once() -> None:
 
 @virtually
 async def test_while_the_datastore_is_away_nothing_is_in_sync_however_long_that_takes() -> None:
+    """Invariant 4: what the last process left is not swept before in-sync."""
     _, _, two = await pair()
     await two.die()
     two.is_settled = two.are_exports_known = False
