@@ -77,6 +77,7 @@ class Connection:
         self._codec: Codec | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._fault: Fault | None = None
+        self._is_over = False
         self._queue = _Queue()
 
     @property
@@ -98,7 +99,7 @@ class Connection:
         """End it for good, with a NOTIFICATION if the peer has heard of us."""
         self._fault = Fault(Event.STOP, code, subcode, b"", text)
         self._take(Event.STOP)
-        self._stop_timer()
+        self._finish()
 
     def collide(self) -> None:
         """End it: the neighbour's other connection stays. One that dials tries again later, unless it is stopped."""
@@ -107,11 +108,11 @@ class Connection:
     def replace(self) -> None:
         """End it for good and without a word: the neighbour made a new one, and its routes may stay."""
         self._take(Event.REPLACED)
-        self._stop_timer()
+        self._finish()
 
     def abandon(self) -> None:
         """Close without a word and without a step, as the end of the process would."""
-        self._stop_timer()
+        self._finish()
         if self._stream is not None:
             self._stream.let_go(after_last_message=False)
 
@@ -132,7 +133,7 @@ class Connection:
     # From the stream.
 
     def connected(self, stream: Stream) -> None:
-        if self.state not in (State.CONNECT, State.ACTIVE):
+        if self._is_over or self.state not in (State.CONNECT, State.ACTIVE):
             stream.let_go(after_last_message=False)
             return
         self._stream = stream
@@ -212,7 +213,7 @@ class Connection:
         self._arm()
         if Do.CLOSE in step.actions:
             if not self.is_dialled:
-                self._stop_timer()
+                self._finish()
             self._owner.ended(self, step)
 
     def _do(self, action: Action, message: Learned | EndOfRib | Refresh | None) -> None:
@@ -270,7 +271,7 @@ class Connection:
     def _arm(self) -> None:
         """Deadlines move on with every message; the timer does not, and looks again when it fires."""
         deadline = self.session.deadline()
-        if deadline is None or (self._timer is not None and self._timer.when() <= deadline):
+        if self._is_over or deadline is None or (self._timer is not None and self._timer.when() <= deadline):
             return
         self._stop_timer()
         self._timer = self._loop.call_at(deadline, self._expire, deadline)
@@ -283,6 +284,11 @@ class Connection:
         if event is not None:
             self._take(event)
         self._arm()
+
+    def _finish(self) -> None:
+        """No timer fires any more, and a dial that succeeds after all is let go."""
+        self._is_over = True
+        self._stop_timer()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

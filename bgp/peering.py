@@ -139,7 +139,7 @@ class Peering:
     def state(self) -> State:
         """The furthest of its connections; a passive neighbour without one waits."""
         waiting = State.ACTIVE if self.neighbour.is_passive else State.IDLE
-        return max((each.state for each in self._connections()), key=_rank, default=waiting)
+        return max((each.state for each in self._connections()), default=waiting)
 
     # From its connections.
 
@@ -287,7 +287,3 @@ class Peering:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-
-
-def _rank(state: State) -> int:
-    return list(State).index(state)

@@ -100,6 +100,7 @@ class Speaker:
         self._listen: ListenAt | None = None
         self._listen_changed = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
+        self._recovery_timer: asyncio.TimerHandle | None = None
 
     # From the daemon.
 
@@ -113,6 +114,8 @@ class Speaker:
                 await self._keep_listening()
             finally:
                 self._tasks = None
+                if self._recovery_timer is not None:
+                    self._recovery_timer.cancel()
                 for peering in self.peerings.values():
                     peering.abandon()
 
@@ -200,7 +203,7 @@ class Speaker:
         is_first = self.recovery.deadline is None
         self.recovery.expect((each.name for each in neighbours), self.loop.time())
         if is_first and self.recovery.deadline is not None:
-            self.loop.call_at(self.recovery.deadline, self._expire_recovery)
+            self._recovery_timer = self.loop.call_at(self.recovery.deadline, self._expire_recovery)
         self._report_in_sync()
 
     def _expire_recovery(self) -> None:
@@ -215,6 +218,8 @@ class Speaker:
 
     def _welcome(self, address: Address) -> Receiver | None:
         """The neighbour at this address; anyone else is refused and counted."""
+        if self._tasks is None:
+            return None
         for peering in self.peerings.values():
             if peering.neighbour.address == address:
                 return peering.admit()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
@@ -31,11 +32,19 @@ class MemoryNetwork:
         return MemoryHost(self, address)
 
     def cut_link(self, one: Address, other: Address) -> None:
-        """From now on nothing arrives, and nobody is told."""
+        """From now on nothing arrives, and nobody is told. A new dial waits for an answer that does not come."""
         self.cut.add(frozenset((one, other)))
 
     def mend_link(self, one: Address, other: Address) -> None:
+        """What was sent meanwhile arrives, as TCP sees to it."""
         self.cut.discard(frozenset((one, other)))
+        for pipe in self.pipes:
+            if not self.is_cut(pipe.here, pipe.there):
+                pipe.release()
+
+    def mend_all(self) -> None:
+        for one, other in [tuple(pair) for pair in self.cut]:
+            self.mend_link(one, other)
 
     def is_cut(self, one: Address, other: Address) -> bool:
         return frozenset((one, other)) in self.cut
@@ -97,6 +106,8 @@ class Pipe(asyncio.Transport):
         self._protocol: asyncio.Protocol | None = None
         self._high, self._low = 64 << 10, 16 << 10
         self._unread: list[bytes] = []
+        self._held: list[bytes | None] = []
+        self._under_way: deque[bytes | None] = deque()
         self._is_paused = False
         self._is_closed = False
         self._has_ended = False
@@ -111,7 +122,7 @@ class Pipe(asyncio.Transport):
         if self._is_closed or self._has_ended:
             return
         self._network.crossed.append((self.here, self.there, bytes(data)))
-        self._loop.call_later(DELAY_S, self.other.arrive, bytes(data))
+        self.other.post(bytes(data))
         if self.other.is_frozen:
             self.other._unread.append(bytes(data))
             self._settle_pressure()
@@ -122,7 +133,7 @@ class Pipe(asyncio.Transport):
     def write_eof(self) -> None:
         if not self._has_ended:
             self._has_ended = True
-            self._loop.call_later(DELAY_S, self.other.arrive_end)
+            self.other.post(None)
 
     def is_closing(self) -> bool:
         return self._is_closed
@@ -143,18 +154,43 @@ class Pipe(asyncio.Transport):
 
     # What the link does.
 
+    def post(self, data: bytes | None) -> None:
+        """Put it on the way here; None is the end. What was posted first arrives first, also in the same instant."""
+        self._under_way.append(data)
+        self._loop.call_later(DELAY_S, self._deliver_next)
+
+    def _deliver_next(self) -> None:
+        self._deliver(self._under_way.popleft())
+
+    def _deliver(self, data: bytes | None) -> None:
+        if data is None:
+            self.arrive_end()
+        else:
+            self.arrive(data)
+
     def arrive(self, data: bytes) -> None:
-        if self._is_closed or self.is_frozen or self._network.is_cut(self.here, self.there):
+        if self._is_closed or self.is_frozen:
+            return
+        if self._held or self._network.is_cut(self.here, self.there):
+            self._held.append(data)
             return
         assert self._protocol is not None
         self._protocol.data_received(data)
 
     def arrive_end(self) -> None:
-        if self._is_closed or self._network.is_cut(self.here, self.there):
+        if self._is_closed:
+            return
+        if self._held or self._network.is_cut(self.here, self.there):
+            self._held.append(None)
             return
         assert self._protocol is not None
         self._protocol.eof_received()
         self.close()
+
+    def release(self) -> None:
+        held, self._held = self._held, []
+        for data in held:
+            self._deliver(data)
 
     def freeze(self) -> None:
         self.is_frozen = True
