@@ -55,6 +55,7 @@ def add_pod(lab: LabState, node: NodeState, name: str, namespace: str, *, contai
         raise LabError(f"{node.name} has a pod {namespace}/{name} already")
     pod = Pod(name, namespace, container or secrets.token_hex(32), is_plain=bool(container))
     _run(lab, node, ["ip", "netns", "add", pod.netns])
+    _run(lab, node, ["ip", "-n", pod.netns, "link", "set", "lo", "up"])  # a runtime's own part
     try:
         result = run_chain(lab, node, pod, "ADD")
     except PluginError:

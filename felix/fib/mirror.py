@@ -4,6 +4,9 @@ A full read costs milliseconds for thousands of routes; a change that the kernel
 state is read once and then follows what is told, as long as that says everything. It does not when a device goes down
 or an address goes (routes vanish without a word), when changes were lost, or when a route joins others on its key
 (the word does not say whether before or behind them): then the mirror is stale, and whoever holds it reads again.
+What vanishes with a pod's device is known without reading: exactly the IPv4 routes through it.
+
+IPv6 link-local routes are left out: every device has the same one, and nobody routes by them.
 
 Changes that were told before a read and are noted after it do no harm: each names a whole route, what came last is
 noted last, and what is shown through a device that is down makes the mirror stale once more.
@@ -69,8 +72,8 @@ class Mirror:
         """Start again from a full read. Sysctls are not part of one and stay."""
         self._links = dict(read.links)
         self._addresses = set(read.addresses)
-        self._routes = dict(read.routes)
-        self._shadowed = dict(read.shadowed)
+        self._routes = {key: route for key, route in read.routes.items() if not _is_everywhere(route)}
+        self._shadowed = {key: routes for key, routes in read.shadowed.items() if not _is_everywhere(routes[0])}
         self._displaced = {key: route for key, route in self._displaced.items() if self._routes.get(key) == route}
         self._surroundings = None
         self.actual = self._view()
@@ -111,7 +114,7 @@ class Mirror:
             case AddressGone(address):
                 self._addresses.discard(address)
                 self._disturb(address.device, ownership)
-                self.is_stale = True
+                self.is_stale = self.is_stale or not _is_link_local(address)
             case SettingsChanged(device):
                 self._forget_sysctls(device)
             case Lost():
@@ -120,7 +123,7 @@ class Mirror:
     def _note_route(self, route: Route, in_place: bool, ownership: Ownership) -> None:
         key = route.key
         found = self._routes.get(key)
-        if found == route:
+        if found == route or _is_everywhere(route):
             return
         if found is not None and not in_place:
             self.is_stale = True
@@ -135,6 +138,8 @@ class Mirror:
 
     def _note_route_gone(self, route: Route, ownership: Ownership) -> None:
         key = route.key
+        if _is_everywhere(route):
+            return
         self._disturb_ground(route, ownership)
         if key in self._shadowed:
             self.is_stale = True
@@ -147,16 +152,30 @@ class Mirror:
     def _note_link(self, link: Link, ownership: Ownership) -> None:
         former = self._links.get(link.name)
         if not link.is_up and ((former is not None and former.is_up) or self._carries_routes(link.name)):
-            self.is_stale = True
+            self._note_fall(link.name, ownership)
         if former is None:
             self._note_birth(link, ownership)
         self._links[link.name] = link
         if former != link:
             self._disturb(link.name, ownership)
 
+    def _note_fall(self, device: str, ownership: Ownership) -> None:
+        """Its IPv4 routes are gone, unannounced; those of IPv6 are announced."""
+        lost = [key for key, route in self._routes.items() if key.dst.version == 4 and _goes_through(route, device)]
+        if not ownership.is_pod_device(device) or any(self._is_shared(key) for key in lost):
+            self.is_stale = True
+            return
+        for key in lost:
+            del self._routes[key]
+            self._displaced.pop(key, None)
+
+    def _is_shared(self, key: RouteKey) -> bool:
+        """More than one device, or more than one route: what is left of it is not known."""
+        return key in self._shadowed or len(self._routes[key].hops) > 1
+
     def _carries_routes(self, device: str) -> bool:
         """One that is down carries none, so those that are shown were told before they vanished without a word."""
-        return any(hop.device == device for route in self._routes.values() for hop in route.hops)
+        return any(_goes_through(route, device) for route in self._routes.values())
 
     def _note_birth(self, link: Link, ownership: Ownership) -> None:
         """A name that was not there: a new device, or an old one renamed, which keeps its index."""
@@ -168,7 +187,7 @@ class Mirror:
         self._links.pop(name, None)
         self._forget_sysctls(name)
         self._disturb(name, ownership)
-        self.is_stale = True
+        self._note_fall(name, ownership)
 
     def _forget_sysctls(self, device: str) -> None:
         """They are asked for again."""
@@ -182,6 +201,18 @@ class Mirror:
     def _disturb_ground(self, route: Route, ownership: Ownership) -> None:
         if self._surroundings is not None and _is_ground(route, ownership):
             self._surroundings = None
+
+
+def _goes_through(route: Route, device: str) -> bool:
+    return any(hop.device == device for hop in route.hops)
+
+
+def _is_everywhere(route: Route) -> bool:
+    return route.dst.version == 6 and route.dst.is_link_local
+
+
+def _is_link_local(address: InterfaceAddress) -> bool:
+    return address.address.version == 6 and address.address.is_link_local
 
 
 def _is_ground(route: Route, ownership: Ownership) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -64,38 +65,50 @@ class Veths:
 
 
 def _make(host: int, netns: int, plan: VethPlan) -> None:
-    _remove(plan.host_device)
     with _inside(netns, host), _step(f"make the pair {plan.pod_device}, {plan.host_device}"), IPRoute() as kernel:
-        _remove_pod_device(kernel, plan.pod_device)
-        peer = {
-            "ifname": plan.host_device,
-            "net_ns_fd": host,
-            "address": HOST_MAC,
-            "mtu": plan.mtu_bytes,
-        }
-        kernel.link(
-            "add",
-            kind="veth",
-            ifname=plan.pod_device,
-            address=plan.mac,
-            mtu=plan.mtu_bytes,
-            txqlen=1000,
-            peer=peer,
-        )
+        try:
+            _add_pair(kernel, host, plan)
+        except NetlinkError as error:
+            if error.code != EEXIST:
+                raise
+            _remove_leftovers(kernel, host, netns, plan)
+            _add_pair(kernel, host, plan)
         _configure_pod_side(kernel, plan)
     try:
-        with _step(f"prepare {plan.host_device}"), IPRoute() as kernel:
+        with _step(f"prepare {plan.host_device}"):
             for path, value in host_sysctls(plan.host_device).items():
                 _write_sysctl(path, value)
-            kernel.link("set", index=_index(kernel, plan.host_device), state="up")
+            _here().link("set", index=_index(_here(), plan.host_device), state="up")
     except VethError:
         _remove(plan.host_device)
         raise
 
 
+def _add_pair(kernel: Any, host: int, plan: VethPlan) -> None:
+    peer = {"ifname": plan.host_device, "net_ns_fd": host, "address": HOST_MAC, "mtu": plan.mtu_bytes}
+    kernel.link(
+        "add",
+        kind="veth",
+        ifname=plan.pod_device,
+        address=plan.mac,
+        mtu=plan.mtu_bytes,
+        txqlen=1000,
+        peer=peer,
+    )
+
+
+def _remove_leftovers(kernel: Any, host: int, netns: int, plan: VethPlan) -> None:
+    """An earlier try that failed half-way, or an earlier container of the same pod, left one end or the other."""
+    _delete(kernel, plan.pod_device)
+    _enter(host)
+    try:
+        _remove(plan.host_device)
+    finally:
+        _enter(netns)
+
+
 def _configure_pod_side(kernel: Any, plan: VethPlan) -> None:
     index = _index(kernel, plan.pod_device)
-    kernel.link("set", index=1, state="up")
     kernel.link("set", index=index, state="up")
     kernel.route("add", dst=f"{GATEWAY}/32", oif=index, scope="link", proto="boot")
     kernel.route("add", dst="0.0.0.0/0", gateway=str(GATEWAY), oif=index, proto="boot")
@@ -104,38 +117,49 @@ def _configure_pod_side(kernel: Any, plan: VethPlan) -> None:
     _write_sysctl("net/ipv4/ip_forward", "1" if plan.allow_forwarding else "0")
 
 
-def _remove_pod_device(kernel: Any, name: str) -> None:
-    """A first try that failed half-way may have left one."""
-    for index in kernel.link_lookup(ifname=name):
-        kernel.link("del", index=index)
-
-
 def _remove(device: str) -> bool:
-    with _step(f"remove {device}"), IPRoute() as kernel:
-        for index in kernel.link_lookup(ifname=device):
-            try:
-                kernel.link("del", index=index)
-            except NetlinkError as error:
-                if error.code != ENODEV:  # the namespace's end took it along in this moment
-                    raise
-            return True
-    return False
+    with _step(f"remove {device}"):
+        return _delete(_here(), device)
+
+
+def _delete(kernel: Any, device: str) -> bool:
+    try:
+        kernel.link("del", index=_index(kernel, device))
+    except NoDevice:
+        return False
+    except NetlinkError as error:
+        if error.code != ENODEV:  # the namespace's end took it along in this moment
+            raise
+        return False
+    return True
+
+
+_of_thread = threading.local()
+
+
+def _here() -> Any:
+    """This thread's own socket in the host's namespace, where it was first asked for."""
+    if not hasattr(_of_thread, "kernel"):
+        _of_thread.kernel = IPRoute()
+    return _of_thread.kernel
 
 
 def _look(host: int, netns: int, name: str) -> PodSide | None:
     with _inside(netns, host), _step(f"look at {name}"), IPRoute() as kernel:
-        for index in kernel.link_lookup(ifname=name):
-            link = kernel.get_links(index)[0]
-            return PodSide(
-                mac=link.get("address") or "",
-                mtu_bytes=link.get("mtu") or 0,
-                is_up=link.get("state") == "up",
-                addresses=_addresses(kernel.get_addr(index=index)),
-                has_default_route=any(
-                    route["dst_len"] == 0 and route.get("oif") == index for route in kernel.get_routes(family=2)
-                ),
-            )
-    return None
+        try:
+            index = _index(kernel, name)
+        except NoDevice:
+            return None
+        link = kernel.get_links(index)[0]
+        return PodSide(
+            mac=link.get("address") or "",
+            mtu_bytes=link.get("mtu") or 0,
+            is_up=link.get("state") == "up",
+            addresses=_addresses(kernel.get_addr(index=index)),
+            has_default_route=any(
+                route["dst_len"] == 0 and route.get("oif") == index for route in kernel.get_routes(family=2)
+            ),
+        )
 
 
 def _addresses(dump: Sequence[Any]) -> tuple[Address, ...]:
@@ -144,24 +168,39 @@ def _addresses(dump: Sequence[Any]) -> tuple[Address, ...]:
 
 
 def _index(kernel: Any, name: str) -> int:
-    found = kernel.link_lookup(ifname=name)
-    if not found:
-        raise VethError(f"{name} is gone")
-    return int(found[0])
+    """Raises NoDevice."""
+    try:
+        return int(kernel.link("get", ifname=name)[0]["index"])
+    except NetlinkError as error:
+        if error.code != ENODEV:
+            raise
+        raise NoDevice(f"{name} is gone") from None
 
 
 def _write_sysctl(path: str, value: str) -> None:
     Path("/proc/sys", path).write_text(value)
 
 
+class NoDevice(VethError):
+    """There is no device of that name."""
+
+
 @contextmanager
 def _inside(netns: int, home: int) -> Iterator[None]:
-    """Be in another network namespace for a while; a thread that cannot come back ends."""
+    """Be in another network namespace for a while."""
     _enter(netns)
     try:
         yield
     finally:
+        _come_back(home)
+
+
+def _come_back(home: int) -> None:
+    """A thread that is stuck in a pod's namespace would configure the wrong one next: then nothing may go on."""
+    try:
         _enter(home)
+    except VethError as error:
+        raise SystemExit(f"cannot come back from a pod's network namespace: {error}") from None
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -177,7 +216,6 @@ def _step(what: str) -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:
-        hint = " (a device of that name is there already)" if error.code == EEXIST else ""
-        raise VethError(f"cannot {what}: {error.args[-1]}{hint}") from None
+        raise VethError(f"cannot {what}: {error.args[-1]}") from None
     except OSError as error:
         raise VethError(f"cannot {what}: {error}") from None
