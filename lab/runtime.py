@@ -18,6 +18,7 @@ from lab.state import LabState, NodeState, folder
 
 CONFLIST = Path("/etc/cni/net.d/10-calico.conflist")
 PLUGIN_PATH = "/opt/cni/bin:/usr/lib/cni"
+NO_CAPABILITIES: Mapping[str, Any] = {}
 
 
 class PluginError(LabError):
@@ -46,9 +47,18 @@ class Pod:
         return wanted in (self.name, f"{self.namespace}/{self.name}")
 
 
-def add_pod(lab: LabState, node: NodeState, name: str, namespace: str, *, container: str = "") -> str:
+def add_pod(
+    lab: LabState,
+    node: NodeState,
+    name: str,
+    namespace: str,
+    *,
+    container: str = "",
+    capabilities: Mapping[str, Any] = NO_CAPABILITIES,
+) -> str:
     """Make a pod and connect it; returns the CNI result. With ``container``, a plain container of that id.
 
+    ``capabilities``: what plugins that ask for it get as runtimeConfig, such as ``portMappings``.
     Raises LabError (PluginError when a plugin refused); then the pod is gone again.
     """
     if any(pod.name == name and pod.namespace == namespace for pod in pods(lab, node)):
@@ -57,8 +67,9 @@ def add_pod(lab: LabState, node: NodeState, name: str, namespace: str, *, contai
     _run(lab, node, ["ip", "netns", "add", pod.netns])
     _run(lab, node, ["ip", "-n", pod.netns, "link", "set", "lo", "up"])  # a runtime's own part
     try:
-        result = run_chain(lab, node, pod, "ADD")
+        result = run_chain(lab, node, pod, "ADD", capabilities)
     except PluginError:
+        run_chain(lab, node, pod, "DEL", capabilities)
         _run(lab, node, ["ip", "netns", "del", pod.netns])
         raise
     _save(lab, node, [*pods(lab, node), pod])
@@ -86,15 +97,18 @@ def pods(lab: LabState, node: NodeState) -> list[Pod]:
     return [Pod(**each) for each in json.loads(path.read_text())] if path.exists() else []
 
 
-def run_chain(lab: LabState, node: NodeState, pod: Pod, command: str) -> str:
+def run_chain(
+    lab: LabState, node: NodeState, pod: Pod, command: str, capabilities: Mapping[str, Any] = NO_CAPABILITIES
+) -> str:
     """Run every plugin of the node's configuration; ADD in order, DEL in reverse. Raises PluginError."""
     conflist = json.loads(_read(lab, node, CONFLIST))
     plugins = conflist["plugins"] if command != "DEL" else list(reversed(conflist["plugins"]))
     result: Any = None
     for plugin in plugins:
         conf = {**plugin, "name": conflist["name"], "cniVersion": conflist["cniVersion"]}
-        if "portMappings" in plugin.get("capabilities", {}):
-            conf["runtimeConfig"] = {"portMappings": []}
+        wanted = {name: capabilities[name] for name in plugin.get("capabilities", {}) if name in capabilities}
+        if wanted:
+            conf["runtimeConfig"] = wanted
         if result is not None:
             conf["prevResult"] = result
         printed = run_plugin(lab, node, pod, command, conf)
@@ -104,14 +118,15 @@ def run_chain(lab: LabState, node: NodeState, pod: Pod, command: str) -> str:
 
 def run_plugin(lab: LabState, node: NodeState, pod: Pod, command: str, conf: Mapping[str, Any]) -> str:
     """Raises PluginError."""
-    environment = environment_of(node.name, lab.environment) | {
+    environment = environment_of(node.name, lab.environment)
+    environment |= {
         "CNI_COMMAND": command,
         "CNI_CONTAINERID": pod.container,
         "CNI_NETNS": f"/run/netns/{pod.netns}",
         "CNI_IFNAME": "eth0",
         "CNI_PATH": PLUGIN_PATH,
         "CNI_ARGS": "" if pod.is_plain else _arguments(pod),
-        "PATH": PLUGIN_PATH,
+        "PATH": f"{PLUGIN_PATH}:{environment['PATH']}:/usr/sbin:/sbin",
     }
     status, output = namespaces.run_inside(
         node.holder, [conf["type"]], environment=environment, stdin=json.dumps(conf).encode()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab import inside, probe, runtime
+from lab.node import write_file
 from tests.lab.testbed import Testbed
 
 pytestmark = pytest.mark.root
@@ -166,8 +169,6 @@ def test_gc_keeps_what_the_runtime_names(shared_lab: Testbed, netns: str) -> Non
 
 
 def _lab_pods(lab: Testbed) -> Any:
-    from lab import runtime
-
     return runtime.pods(lab.lab, lab.node("node1"))
 
 
@@ -185,6 +186,38 @@ def test_an_address_can_be_asked_for(shared_lab: Testbed, netns: str) -> None:
 
 def test_a_plugin_behind_a_socket_of_felix_only_is_for_root(shared_lab: Testbed) -> None:
     assert shared_lab.run("node1", "stat", "-c", "%a %U", "/var/run/calico/cni.sock").strip() == "600 root"
+
+
+CHAINED = (
+    {"type": "portmap", "snat": True, "capabilities": {"portMappings": True}},
+    {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+)
+CAPABILITIES = {
+    "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+    "bandwidth": {"ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 0, "egressBurst": 0},
+}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("plugin", CHAINED, ids=lambda plugin: plugin["type"])
+def test_a_plugin_chained_behind_ours_does_its_part(own_lab: Testbed, plugin: dict[str, Any]) -> None:
+    if not Path("/usr/lib/cni", plugin["type"]).exists():
+        pytest.skip(f"{plugin['type']} of containernetworking-plugins is not installed")
+    conflist = runtime.default_conflist()
+    chain = {**conflist, "cniVersion": "0.4.0", "plugins": [*conflist["plugins"], plugin]}
+    write_file(own_lab.node("node1").holder, str(runtime.CONFLIST), json.dumps(chain))
+    own_lab.add_pod("node1", "web", capabilities=CAPABILITIES)
+    if plugin["type"] == "portmap":
+        page = own_lab.start("node1", lambda ready: probe.serve_page("through the node", ready), pod="web")
+        assert inside.call(own_lab.node("node2").holder, lambda: probe.fetch_page("192.168.50.10", 8080)) == (
+            "through the node"
+        )
+        page.stop()
+    else:
+        device = _device(own_lab, own_lab.address("node1", "web"))
+        assert "qdisc tbf" in own_lab.run("node1", "tc", "qdisc", "show", "dev", device)
+    own_lab.del_pod("node1", "web")
+    assert "10.244.166.128 dev" not in own_lab.routes("node1")
 
 
 def test_fifty_pods_at_once_get_fifty_addresses(own_lab: Testbed) -> None:

@@ -35,11 +35,20 @@ class Testbed:
 
     # --- pods ----------------------------------------------------------------------------------------------------
 
-    def add_pod(self, node: str, pod: str, *, namespace: str = "default", container: str = "") -> dict[str, Any]:
+    def add_pod(
+        self,
+        node: str,
+        pod: str,
+        *,
+        namespace: str = "default",
+        container: str = "",
+        capabilities: Mapping[str, Any] = runtime.NO_CAPABILITIES,
+    ) -> dict[str, Any]:
         """The CNI result."""
-        result: dict[str, Any] = json.loads(
-            runtime.add_pod(self.lab, self.node(node), pod, namespace, container=container)
+        printed = runtime.add_pod(
+            self.lab, self.node(node), pod, namespace, container=container, capabilities=capabilities
         )
+        result: dict[str, Any] = json.loads(printed)
         return result
 
     def del_pod(self, node: str, pod: str) -> None:
