@@ -68,7 +68,7 @@ def _become_holder(writer: int, hostname: str, prepare: Callable[[], None], reco
     """In the forked process: unshare, fork process 1, report its number."""
     try:
         os.setsid()
-        _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNET), "make namespaces")
+        _check(_libc.unshare(CLONE_NEWPID), "make a pid namespace")
         holder = os.fork()
     except (NamespaceError, OSError) as error:
         os.write(writer, f" {error}".encode())
@@ -77,7 +77,8 @@ def _become_holder(writer: int, hostname: str, prepare: Callable[[], None], reco
         record.write_text(f"{holder} {_start_of(holder)}")
         os.write(writer, str(holder).encode())
         os._exit(0)
-    try:
+    try:  # mounts are unshared only here: the middle process still reads the machine's /proc for the record
+        _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWNET), "make namespaces")
         _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make mounts private")
         mount("proc", "/proc", "proc")
         _check(_libc.sethostname(hostname.encode(), len(hostname.encode())), "set the host name")
