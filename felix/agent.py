@@ -160,8 +160,10 @@ class Agent:
     def _after_pass(self) -> None:
         reconciler = self._dataplane.reconciler
         report = reconciler.report()
-        self._bgp.confirm(confirmed(reconciler.desired, reconciler.mirror.actual.routes))
-        is_ready = report.has_planned and not report.trouble and not report.failed and not self._feed.missing
+        is_complete = report.has_planned and not self._feed.missing
+        if is_complete:  # before that an empty set would withdraw what an earlier felix had confirmed
+            self._bgp.confirm(confirmed(reconciler.desired, reconciler.mirror.actual.routes))
+        is_ready = is_complete and not report.trouble and not report.failed
         problems = [report.trouble] if report.trouble else []
         problems += [
             f"{count} routes {word}"

@@ -96,9 +96,10 @@ class Feed:
             log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
         if batch.kind in _OF_THE_VIEW:
             self._tell_view(batch.kind, changed)
-        if not self.missing:
+        if not self.missing and not self._listed.is_set():
             self._listed.set()
             self._report()
+            self._dataplane.changed()  # a pass is due: readiness and what is confirmed waited for the last kind
 
     def _tell_view(self, kind: str, changed: frozenset[Key]) -> None:
         view, table = self._dataplane.view, self._tables[kind]
