@@ -5,9 +5,9 @@ is settled when an OPEN tells the peer's identifier (RFC 4271, 6.8), and at most
 one is, nothing dials.
 
 When the session is lost without a NOTIFICATION and the peer had offered graceful restart, its routes stay, marked, for
-its restart time; when it is back they stay until its End-of-RIB, or once more that long. When it comes back without
-having kept its forwarding state they go at once, and so they do when the session ends by a NOTIFICATION or when the
-neighbour is no longer wanted (RFC 4724, 4.2).
+its restart time; when it is back they stay until its End-of-RIB, or once more that long. When it is lost again before,
+what is still marked keeps its first time. When it comes back without having kept its forwarding state they go at once,
+and so they do when the session ends by a NOTIFICATION or when the neighbour is no longer wanted (RFC 4724, 4.2).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bgp.connection import Connection
 from bgp.export import Exports
 from bgp.mesh import Neighbour
 from bgp.message import EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
-from bgp.rib import Rib
+from bgp.rib import FOREVER, Rib
 from bgp.session import CONNECT_RETRY_S, ERROR_WAIT_S, State, Step, keeps_own_dial
 from bgp.stream import Stream
 from bgp.transport import Address, Network
@@ -186,20 +186,21 @@ class Peering:
         if graceful is None or not graceful.is_able or not graceful.keeps_forwarding:
             self._house.rib.drop(self.neighbour.name)
         self._house.rib.meet(self.neighbour, opened.router_id)
-        self._await_fresh_routes(graceful.restart_time_s if graceful is not None else 0)
+        self._sweep_after(self._restart_time_s())
         self._house.routes_changed()
         connection.announce(self._house.exports, is_all_known=self._house.are_exports_known)
 
     def went_down(self, connection: Connection, *, keeps_routes: bool) -> None:
-        name = self.neighbour.name
+        name, rib, now = self.neighbour.name, self._house.rib, self._house.loop.time()
         self.since_wall = self._house.now_wall()
         stays = keeps_routes and connection.can_restart_gracefully and not self._is_over
-        if stays and connection.opened is not None and connection.opened.graceful is not None:
-            self._house.rib.keep_stale(name)
-            self._await_fresh_routes(connection.opened.graceful.restart_time_s)
+        if stays:
+            rib.mark(name, until=now + self._restart_time_s())
+            rib.sweep(name, now=now)
+            self._sweep_from_now_on()
         else:
             self._stop_waiting()
-            self._house.rib.drop(name)
+            rib.drop(name)
         self.opened = None
         log.info("session.down neighbour=%s routes=%s", name, "stale" if stays else "gone")
         self._house.routes_changed()
@@ -271,17 +272,29 @@ class Peering:
         if self._dialler is None and self.established is None and not self._is_over:
             self.start()
 
-    def _await_fresh_routes(self, restart_time_s: float) -> None:
-        """With stale routes, if there are any."""
+    def _restart_time_s(self) -> float:
+        """How long the peer asked us to keep its routes."""
+        graceful = self.opened.graceful if self.opened is not None else None
+        return graceful.restart_time_s if graceful is not None else 0.0
+
+    def _sweep_after(self, patience_s: float) -> None:
+        """The peer is back: that long it may take to announce its stale routes again."""
         self._stop_waiting()
         if self._house.rib.tally(self.neighbour.name).stale:
-            self._waiting = self._house.loop.call_later(restart_time_s, self._sweep_stale)
+            self._waiting = self._house.loop.call_later(patience_s, self._sweep, FOREVER)
 
-    def _sweep_stale(self) -> None:
-        self._waiting = None
-        swept = self._house.rib.sweep(self.neighbour.name)
+    def _sweep_from_now_on(self) -> None:
+        """The peer is away: each stale route goes when its time has come."""
+        self._stop_waiting()
+        deadline = self._house.rib.next_sweep(self.neighbour.name)
+        if deadline < FOREVER:
+            self._waiting = self._house.loop.call_at(deadline, self._sweep, deadline)
+
+    def _sweep(self, now: float) -> None:
+        swept = self._house.rib.sweep(self.neighbour.name, now=now)
         log.info("stale.swept neighbour=%s routes=%d", self.neighbour.name, swept)
         self._house.routes_changed()
+        self._sweep_from_now_on()
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

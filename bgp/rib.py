@@ -5,9 +5,11 @@ the best of the accepted ones (:mod:`bgp.best`). It is a function of the Adj-RIB
 nothing else: whatever order things came in, the result is the same. What changed since it was last asked is worked out
 for the destinations that were touched, which a property test holds against computing everything anew.
 
-Stale routes (RFC 4724 as the receiving speaker): when a session is lost its routes may be kept, marked; each is either
-announced again or swept at End-of-RIB, or when the owner of the session runs out of patience. A route that is still
-marked when the session is lost once more goes at once. Route refresh (RFC 7313) marks and sweeps in the same way.
+Stale routes (RFC 4724 as the receiving speaker): when a session is lost its routes may be kept, marked with the time up
+to which; each is either announced again or swept, at End-of-RIB or when its time has come. One that is still marked
+when the session is lost once more keeps its time. There the RFC deletes it at once, to bound how long it can stay; its
+own time bounds it too, and a speaker that is killed twice in a row loses no route. Route refresh (RFC 7313) marks and
+sweeps in the same way, without a time.
 
 One neighbour can fill ``MOST_ROUTES`` places; what it announces beyond is left out and counted, and a refresh is asked
 for once there is room again. The session stays: a neighbour that leaks too much still has its own blocks.
@@ -30,6 +32,7 @@ from bgp.ownership import Ownership
 Network = IPv4Network | IPv6Network
 
 MOST_ROUTES = 100_000
+FOREVER = float("inf")
 _UNKNOWN = IPv4Address(0)
 
 
@@ -41,7 +44,7 @@ class AdjRibIn:
     router_id: IPv4Address = _UNKNOWN
     paths: dict[Network, Attributes] = field(default_factory=dict)
     refused: dict[Network, Refusal] = field(default_factory=dict)
-    stale: set[Network] = field(default_factory=set)
+    stale: dict[Network, float] = field(default_factory=dict)
     left_out: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
 
@@ -76,26 +79,26 @@ class Rib:
         table.neighbour, table.router_id, table.left_out = neighbour, router_id, 0
         self._touched.update(table.paths)
 
-    def keep_stale(self, name: str) -> None:
-        """Its session was lost, gracefully: what was stale already goes, the rest is marked."""
-        self.sweep(name)
-        self.mark(name)
-
-    def mark(self, name: str) -> None:
-        """Everything that it announced is to be announced again."""
+    def mark(self, name: str, *, until: float = FOREVER) -> None:
+        """Everything that it announced is to be announced again, at the latest at ``until``, in the loop's time."""
         if name in self._tables:
             table = self._tables[name]
-            table.stale = set(table.paths)
+            table.stale = {dst: min(until, table.stale.get(dst, FOREVER)) for dst in table.paths}
 
-    def sweep(self, name: str) -> int:
-        """Remove what is still marked; how many that were."""
+    def sweep(self, name: str, *, now: float = FOREVER) -> int:
+        """Remove what is still marked and whose time has come by ``now``; how many that were."""
         if name not in self._tables:
             return 0
         table = self._tables[name]
-        swept = list(table.stale)
+        swept = [dst for dst, until in table.stale.items() if until <= now]
         for dst in swept:
             self._withdraw(table, dst)
         return len(swept)
+
+    def next_sweep(self, name: str) -> float:
+        """When the time of a marked route comes next."""
+        table = self._tables.get(name)
+        return min(table.stale.values(), default=FOREVER) if table is not None else FOREVER
 
     def drop(self, name: str) -> None:
         """Its routes go, all of them, at once."""
@@ -127,7 +130,7 @@ class Rib:
                 continue
             table.paths[dst] = attributes
             if table.stale:
-                table.stale.discard(dst)
+                table.stale.pop(dst, None)
             if table.refused:
                 table.refused.pop(dst, None)
             self._judge(table, dst, attributes)
@@ -211,7 +214,7 @@ class Rib:
     def _withdraw(self, table: AdjRibIn, dst: Network) -> None:
         if table.paths.pop(dst, None) is not None:
             table.refused.pop(dst, None)
-            table.stale.discard(dst)
+            table.stale.pop(dst, None)
             self._expel(table.neighbour.name, dst)
 
     def _admit(self, name: str, dst: Network) -> None:

@@ -14,7 +14,7 @@ from bgp.learned import LearnedRoute, Network
 from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes, Learned, Origin
 from bgp.ownership import Ownership, ownership
-from bgp.rib import Rib
+from bgp.rib import FOREVER, Rib
 from tests.unit.bgp.cluster import affinity, block, node
 
 ME = IPv4Address("10.0.0.1")
@@ -50,7 +50,7 @@ class Naive:
 
     view: Ownership = field(default_factory=Ownership)
     paths: dict[tuple[str, Network], Attributes] = field(default_factory=dict)
-    stale: set[tuple[str, Network]] = field(default_factory=set)
+    stale: dict[tuple[str, Network], float] = field(default_factory=dict)
 
     def of(self, name: str) -> list[tuple[str, Network]]:
         return [key for key in self.paths if key[0] == name]
@@ -62,18 +62,19 @@ class Naive:
             if (name, dst) in self.paths or len(self.of(name)) < MOST_ROUTES:
                 assert learned.attributes is not None
                 self.paths[name, dst] = learned.attributes
-                self.stale.discard((name, dst))
+                self.stale.pop((name, dst), None)
 
     def remove(self, key: tuple[str, Network]) -> None:
         self.paths.pop(key, None)
-        self.stale.discard(key)
+        self.stale.pop(key, None)
 
-    def sweep(self, name: str) -> None:
-        for key in [key for key in self.stale if key[0] == name]:
+    def sweep(self, name: str, now: float) -> None:
+        for key in [key for key, until in self.stale.items() if key[0] == name and until <= now]:
             self.remove(key)
 
-    def mark(self, name: str) -> None:
-        self.stale |= set(self.of(name))
+    def mark(self, name: str, until: float) -> None:
+        for key in self.of(name):
+            self.stale[key] = min(until, self.stale.get(key, FOREVER))
 
     def drop(self, name: str) -> None:
         for key in self.of(name):
@@ -104,7 +105,8 @@ names = st.sampled_from([each.name for each in NEIGHBOURS])
 learned = st.builds(Learned, withdrawn=some, announced=some, attributes=attributes)
 events = st.one_of(
     st.tuples(st.just("learn"), names, learned),
-    st.tuples(st.sampled_from(["keep_stale", "mark", "sweep", "drop", "look"]), names, st.none()),
+    st.tuples(st.sampled_from(["mark", "sweep"]), names, st.sampled_from([1.0, 2.0, 3.0, FOREVER])),
+    st.tuples(st.sampled_from(["drop", "look"]), names, st.none()),
     st.tuples(st.just("judge"), names, st.sampled_from(VIEWS)),
 )
 
@@ -123,16 +125,12 @@ def test_invariant_5_the_table_is_a_function_of_what_is_known_now(history: list[
             case "judge", Ownership() as view:
                 rib.judge_by(view)
                 naive.view = view
-            case "keep_stale", _:
-                rib.keep_stale(name)
-                naive.sweep(name)
-                naive.mark(name)
-            case "mark", _:
-                rib.mark(name)
-                naive.mark(name)
-            case "sweep", _:
-                rib.sweep(name)
-                naive.sweep(name)
+            case "mark", float() as until:
+                rib.mark(name, until=until)
+                naive.mark(name, until)
+            case "sweep", float() as now:
+                rib.sweep(name, now=now)
+                naive.sweep(name, now)
             case "drop", _:
                 rib.drop(name)
                 naive.drop(name)

@@ -6,7 +6,7 @@ from bgp.learned import Delta
 from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes, Learned
 from bgp.ownership import Ownership, ownership
-from bgp.rib import Rib
+from bgp.rib import FOREVER, Rib
 from tests.unit.bgp.cluster import affinity, block, node
 
 ME = IPv4Address("10.0.0.1")
@@ -134,7 +134,7 @@ def test_stale_routes_stay_until_they_are_swept() -> None:
     rib = rib_with(TOR)
     announce(rib, TOR, "192.0.2.0/24", "198.51.100.0/24")
     rib.changes()
-    rib.keep_stale(TOR.name)
+    rib.mark(TOR.name, until=120.0)
     assert lines(rib.changes()) == []
     assert rib.tally(TOR.name).stale == 2
     rib.meet(TOR, ME)
@@ -145,14 +145,28 @@ def test_stale_routes_stay_until_they_are_swept() -> None:
     assert rib.tally(TOR.name).stale == 0
 
 
-def test_what_was_stale_already_does_not_survive_a_second_restart() -> None:
+def test_what_is_stale_when_the_session_is_lost_again_keeps_its_time() -> None:
     rib = rib_with(TOR)
     announce(rib, TOR, "192.0.2.0/24", "198.51.100.0/24")
-    rib.keep_stale(TOR.name)
+    rib.changes()
+    rib.mark(TOR.name, until=120.0)
     rib.meet(TOR, ME)
     announce(rib, TOR, "192.0.2.0/24")
-    rib.keep_stale(TOR.name)
-    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.250 from Global_10_0_0_250"]
+    rib.mark(TOR.name, until=150.0)
+    assert rib.next_sweep(TOR.name) == 120.0
+    assert rib.sweep(TOR.name, now=119.0) == 0
+    assert rib.sweep(TOR.name, now=120.0) == 1
+    assert lines(rib.changes()) == ["198.51.100.0/24 gone"]
+    assert rib.next_sweep(TOR.name) == 150.0
+
+
+def test_a_refresh_that_is_cut_short_leaves_no_route_for_ever() -> None:
+    rib = rib_with(TOR)
+    announce(rib, TOR, "192.0.2.0/24")
+    rib.mark(TOR.name)
+    assert rib.next_sweep(TOR.name) == FOREVER
+    rib.mark(TOR.name, until=120.0)
+    assert rib.next_sweep(TOR.name) == 120.0
 
 
 def test_a_neighbour_that_is_gone_takes_its_routes_with_it() -> None:

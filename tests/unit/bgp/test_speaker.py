@@ -276,6 +276,35 @@ async def test_a_neighbour_that_restarts_twice_before_it_is_back_is_handled() ->
     assert one.table() == ["10.244.2.0/26 via 10.0.0.2"]
 
 
+@pytest.mark.parametrize("moment_s", [0.0005 * n for n in range(12)])
+@virtually
+async def test_killed_a_second_time_before_it_has_said_all_a_neighbour_loses_no_route(moment_s: float) -> None:
+    """At each moment of the second process's first milliseconds, in which it comes up and announces."""
+    _, one, two = await pair()
+    before = len(one.told)
+    for life_s in (moment_s, 1.0):
+        await two.die()
+        await asyncio.sleep(0.3)
+        await two.start(PastLife(has_restarted=True, keeps_forwarding=True))
+        await asyncio.sleep(life_s)
+    await until(lambda: all_established((one, two)))
+    assert one.told[before:] == []
+    assert one.table() == ["10.244.2.0/26 via 10.0.0.2"]
+
+
+@virtually
+async def test_a_neighbour_that_restarts_without_end_does_not_keep_a_route_without_end() -> None:
+    _, one, two = await pair()
+    await two.die()
+    two.blocks, two.are_exports_known = (), False
+    for _ in range(13):
+        await two.start(PastLife(has_restarted=True, keeps_forwarding=True))
+        await asyncio.sleep(5)
+        await two.die()
+        await asyncio.sleep(5)
+    assert one.table() == []
+
+
 @virtually
 async def test_a_removed_neighbour_is_told_and_drops_our_routes_at_once() -> None:
     _, one, two = await pair()
