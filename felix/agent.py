@@ -1,46 +1,37 @@
-"""felix as a process: builds the parts, joins them, and runs them under one TaskGroup. Decides nothing.
+"""felix, put together: builds the parts and joins them. Decides nothing, and opens nothing.
 
-    datastore ─feed─▶ view ─▶ desired ─▶ reconciler ─▶ kernel          bgp.sock ─▶ view
-    cni.sock ─▶ commands ─▶ pods ─▶ ipam, veths, datastore, view       reconciler ─▶ confirmed ─▶ bgp.sock
+    datastore ─feed─▶ view ─▶ desired ─▶ reconciler ─▶ kernel          speaker's line ─▶ view
+    commands ─▶ pods ─▶ ipam, veths, datastore, view                   reconciler ─▶ confirmed ─▶ speaker's line
 
-A part that fails ends the process; the supervisor starts it again, and the first pass finds everything by reading.
-SIGTERM ends it too and leaves the dataplane as it is.
+Whatever is outside of it is handed in as a :class:`World`: the machine's (:mod:`felix.process`), or a model of one.
+A part that fails ends the whole; the supervisor starts it again, and the first pass finds everything by reading.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
-import signal
-import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from random import Random
 from typing import Any
 
 from datastore.store import Store, StoreError
-from felix import changes_log, health_server, mtu
-from felix.bgp_client import BgpClient
-from felix.cni import result
-from felix.cni.commands import Commands
-from felix.cni.server import CniServer
-from felix.cni.spool import Spool
-from felix.config import FelixConfig
+from felix import changes_log, mtu
+from felix.bgp_client import BgpClient, Line
+from felix.cni.commands import Commands, Spool
 from felix.confirm import confirmed
 from felix.dataplane import Dataplane
 from felix.feed import Feed
-from felix.fib.journal import FileJournal
+from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
-from felix.fib.netlink import NetlinkKernel
+from felix.fib.reconciler import REFRESH_S
 from felix.fib.status import Applied
-from felix.fib.veth import Veths
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
-from felix.pods import Pods, Surroundings
+from felix.pods import Pods, Surroundings, Veths
 from felix.why import why_address
 from ipam.allocator import Allocator, Assigned
 from ipam.block import Holder
@@ -55,73 +46,89 @@ Network = IPv4Network | IPv6Network
 
 log = logging.getLogger("felix")
 
-Connect = Callable[[ThreadPoolExecutor], Store]
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is outside of felix. ``wall_ns`` is the time of day in nanoseconds since 1970."""
 
-async def run(config: FelixConfig, connect: Connect, *, on_ready: Callable[[], None]) -> None:
-    """Until SIGTERM. ``on_ready`` is called once, when the node can take pods and its own routes are in the kernel."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")
-    kernel = await NetlinkKernel.open()
-    store, veths = connect(executor), Veths()
-    agent = Agent(config, store, kernel, veths, on_ready=on_ready)
-    running = asyncio.create_task(agent.run(), name="agent")
-    waiting = asyncio.create_task(stopped.wait(), name="signal")
-    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
-    log.info("felix.stopped routes are left as they are")
+    store: Store
+    kernel: Kernel
+    journal: Journal
+    veths: Veths
+    spool: Spool
+    speaker: Line
+    wall_ns: Callable[[], int]
+    random: Random
 
 
 class Agent:
+    """``node`` is this node's name; ``on_ready`` is called once, when the node can take pods and its own routes are in
+    the kernel.
+    """
+
     def __init__(
-        self, config: FelixConfig, store: Store, kernel: Kernel, veths: Veths, *, on_ready: Callable[[], None]
+        self,
+        node: str,
+        world: World,
+        *,
+        refresh_s: float = REFRESH_S,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._on_ready, self._is_announced = config, on_ready, False
+        self._node, self._world = node, world
+        self._on_ready, self._is_announced = on_ready, False
         self.health = Health(Part.DATASTORE, Part.DATAPLANE, Part.CNI)
         self._dataplane = Dataplane(
-            config.node,
-            kernel,
-            FileJournal(config.state_folder / "felix-routes"),
+            node,
+            world.kernel,
+            world.journal,
             on_pass=self._after_pass,
             on_applied=_log_changes,
-            refresh_s=config.refresh_s,
-            rng=random.Random(),
+            refresh_s=refresh_s,
+            rng=world.random,
         )
-        self._feed = Feed(store, self._dataplane, random=random.random, on_touch=self._on_touch)
-        self._bgp = BgpClient(self._hear, self._on_bgp)
-        self._commit, self._allocator = self._addresses(store)
+        self._feed = Feed(world.store, self._dataplane, random=world.random.random, on_touch=self._on_touch)
+        self._bgp = BgpClient(self._hear, self._on_bgp, world.speaker)
+        self._commit, self._allocator = self._addresses()
         local = LocalEndpoints(self._dataplane)
         addresses = _Addresses(self._commit, self._allocator)
-        self._pods = Pods(self._surroundings(), store=store, addresses=addresses, veths=veths, local=local)
-        self._commands = Commands(self._pods, Spool(), self.health.why_not)
+        pods = Pods(self._surroundings(), store=world.store, addresses=addresses, veths=world.veths, local=local)
+        self.commands = Commands(pods, world.spool, self.health.why_not)
 
     async def run(self) -> None:
+        """Until cancelled; then everything is left as it is."""
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "feed": self._feed.run(),
             "reconciler": self._dataplane.reconciler.run(),
             "bgp": self._bgp.run(),
             "addresses": self._commit.run(),
-            "cni": self._serve_cni(),
         }
-        if self._config.health_port:
-            host, port = self._config.health_host, self._config.health_port
-            parts["health"] = health_server.serve(self.health, self._why, host, port)
         async with asyncio.TaskGroup() as tasks:
             for name, part in parts.items():
                 tasks.create_task(part, name=name)
 
+    async def can_take_pods(self) -> None:
+        """Return when :attr:`commands` may be asked: before all kinds were listed a pool looks missing and a block
+        full.
+        """
+        await self._feed.listed()
+        try:
+            await self.commands.drain()
+        except (StoreError, Contention) as error:
+            log.warning("cni.spool.waiting why=%r", str(error))
+        self._report(Part.CNI, is_ready=True)
+
+    def why(self, address: Address) -> str:
+        """Which route carries packets there, and for what reason: some lines."""
+        return "".join(f"{line}\n" for line in why_address(address, self._dataplane.evidence()))
+
     # --- parts that are put together from others -----------------------------------------------------------------
 
-    def _addresses(self, store: Store) -> tuple[GroupCommit, Allocator]:
+    def _addresses(self) -> tuple[GroupCommit, Allocator]:
+        store, wall_ns = self._world.store, self._world.wall_ns
         records = Records(store)
         writer = BlockWriter(records)
-        allocator = Allocator(records, self._config.node, facts=self._feed.facts, wall_ns=time.time_ns, writer=writer)
-        releaser = Releaser(store, writer, facts=self._feed.facts, wall_ns=time.time_ns)
+        allocator = Allocator(records, self._node, facts=self._feed.facts, wall_ns=wall_ns, writer=writer)
+        releaser = Releaser(store, writer, facts=self._feed.facts, wall_ns=wall_ns)
         return GroupCommit(allocator, releaser), allocator
 
     def _surroundings(self) -> Surroundings:
@@ -134,22 +141,12 @@ class Agent:
             raise NoPool(f"error getting IPPool {name}: it does not exist, or is not enabled")
 
         return Surroundings(
-            node=self._config.node,
+            node=self._node,
             host_mtu_bytes=lambda: mtu.of_host(view.surroundings.links.values()),
             pool_by_name=pool_by_name,
-            new_mac=_new_mac,
-            timestamp=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f000 +0000 UTC"),
+            new_mac=lambda: _new_mac(self._world.random),
+            timestamp=lambda: _timestamp(self._world.wall_ns()),
         )
-
-    async def _serve_cni(self) -> None:
-        """Pods are taken only once all kinds were listed: before that a pool looks missing and a block full."""
-        await self._feed.listed()
-        try:
-            await self._commands.drain()
-        except (StoreError, Contention) as error:
-            log.warning("cni.spool.waiting why=%r", str(error))
-        self._report(Part.CNI, is_ready=True)
-        await CniServer(self._commands.handle, result.of_error).run()
 
     # --- what parts tell each other --------------------------------------------------------------------------------
 
@@ -175,9 +172,6 @@ class Agent:
             if count
         ]
         self._report(Part.DATAPLANE, is_ready=is_ready, why="; ".join(problems))
-
-    def _why(self, address: Address) -> str:
-        return "".join(f"{line}\n" for line in why_address(address, self._dataplane.evidence()))
 
     def _on_touch(self, why: str) -> None:
         self._report(Part.DATASTORE, is_ready=not why, why=why)
@@ -210,8 +204,13 @@ def _log_changes(applied: Sequence[Applied]) -> None:
         log.info(line)
 
 
-def _new_mac() -> str:
+def _timestamp(wall_ns: int) -> str:
+    """As Go prints a time."""
+    return datetime.fromtimestamp(wall_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f000 +0000 UTC")
+
+
+def _new_mac(random: Random) -> str:
     """A locally administered unicast address."""
-    raw = bytearray(os.urandom(6))
+    raw = bytearray(random.randbytes(6))
     raw[0] = raw[0] & 0xFC | 0x02
     return raw.hex(":")

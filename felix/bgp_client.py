@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bgp.learned import (
     LONGEST_LINE_BYTES,
@@ -31,13 +33,30 @@ RETRY_S = 0.25
 log = logging.getLogger("felix.bgp")
 
 
+class Line(Protocol):
+    """Where the speaker is to be had; ``str`` says it to a person."""
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises OSError when nobody listens. The reader takes lines of ``LONGEST_LINE_BYTES``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnixLine:
+    path: Path = Path(SOCKET_PATH)
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(str(self.path), limit=LONGEST_LINE_BYTES)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
 class BgpClient:
     """``hear`` gets every message; ``on_state`` hears why the line is down, or "" when it is up. Both are plain."""
 
-    def __init__(
-        self, hear: Callable[[Message], None], on_state: Callable[[str], None], path: Path = Path(SOCKET_PATH)
-    ) -> None:
-        self._hear, self._on_state, self._path = hear, on_state, path
+    def __init__(self, hear: Callable[[Message], None], on_state: Callable[[str], None], line: Line) -> None:
+        self._hear, self._on_state, self._line = hear, on_state, line
         self._confirmed: frozenset[Network] | None = None
         self._changed = asyncio.Event()
 
@@ -53,12 +72,12 @@ class BgpClient:
                 await self._talk()
                 why = "the speaker closed the connection"
             except (OSError, Malformed, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-                why = f"the speaker does not answer at {self._path}: {error}"
+                why = f"the speaker does not answer at {self._line}: {error}"
             self._on_state(why)
             await asyncio.sleep(RETRY_S)  # the one thing to wait for is that somebody listens, and nothing tells that
 
     async def _talk(self) -> None:
-        reader, writer = await asyncio.open_unix_connection(str(self._path), limit=LONGEST_LINE_BYTES)
+        reader, writer = await self._line.open()
         try:
             writer.write(to_line(Hello()))
             _check(from_line(await reader.readuntil(b"\n")))

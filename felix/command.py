@@ -39,7 +39,7 @@ def _felix() -> int:
 
     from datastore.connect import connect
     from datastore.store import Rejected
-    from felix import agent, config, notify
+    from felix import config, notify, process
     from felix.startup import BadEnvironment
 
     try:
@@ -49,7 +49,7 @@ def _felix() -> int:
         return _fail(str(error))
     _log_to_stdout(wanted.log_level)
     setproctitle("calico-felix")
-    asyncio.run(agent.run(wanted, lambda executor: connect(os.environ, executor=executor), on_ready=notify.ready))
+    asyncio.run(process.run(wanted, lambda executor: connect(os.environ, executor=executor), on_ready=notify.ready))
     return 0
 
 

@@ -12,7 +12,6 @@ from datastore.store import StoreError
 from felix.cni import result
 from felix.cni.request import VERSIONS, CniError, Code, Command, NetConf, Request, read
 from felix.cni.result import Interface
-from felix.cni.spool import Spool
 from ipam.records import Contention
 
 
@@ -24,6 +23,14 @@ class Pods(Protocol):
     async def check(self, request: Request, netns: int) -> None: ...
 
     async def collect(self, conf: NetConf) -> None: ...
+
+
+class Spool(Protocol):
+    """DELs that wait, on disk: :mod:`felix.cni.spool`."""
+
+    def add(self, variables: dict[str, str], stdin: bytes) -> None: ...
+
+    async def drain(self, delete: Callable[[Request], Awaitable[None]]) -> int: ...
 
 
 class Commands:

@@ -20,7 +20,7 @@ from bgp.learned import (
     from_line,
     to_line,
 )
-from felix.bgp_client import BgpClient
+from felix.bgp_client import BgpClient, UnixLine
 
 ROUTE = LearnedRoute(ip_network("10.244.2.0/26"), (ip_address("10.0.0.2"),), "Mesh_10_0_0_2")
 OTHER = LearnedRoute(ip_network("10.244.3.0/26"), (ip_address("10.0.0.3"),), "Mesh_10_0_0_3")
@@ -148,7 +148,7 @@ async def test_felixs_own_client_understands_it(tmp_path: Path) -> None:
     speaker, path = Speaker(), tmp_path / "bgp.sock"
     heard: asyncio.Queue[Message] = asyncio.Queue()
     states: asyncio.Queue[str] = asyncio.Queue()
-    client = BgpClient(heard.put_nowait, states.put_nowait, path)
+    client = BgpClient(heard.put_nowait, states.put_nowait, UnixLine(path))
     client.confirm(frozenset({ROUTE.dst}))
     async with speaker.link.serving(path):
         task = asyncio.create_task(client.run())

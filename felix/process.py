@@ -1,0 +1,75 @@
+"""felix as a process: opens the machine's kernel, files and sockets, and runs the agent between them.
+
+SIGTERM ends it and leaves the dataplane as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from datastore.store import Store
+from felix import health_server
+from felix.agent import Agent, World
+from felix.bgp_client import UnixLine
+from felix.cni import result
+from felix.cni.server import CniServer
+from felix.cni.spool import Spool
+from felix.config import FelixConfig
+from felix.fib.journal import FileJournal
+from felix.fib.netlink import NetlinkKernel
+from felix.fib.veth import Veths
+
+log = logging.getLogger("felix")
+
+Connect = Callable[[ThreadPoolExecutor], Store]
+
+
+async def run(config: FelixConfig, connect: Connect, *, on_ready: Callable[[], None]) -> None:
+    """Until SIGTERM. ``on_ready`` is called once, when the node can take pods and its own routes are in the kernel."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    world = await _open(config, connect)
+    agent = Agent(config.node, world, refresh_s=config.refresh_s, on_ready=on_ready)
+    running = asyncio.create_task(_run(agent, config), name="felix")
+    waiting = asyncio.create_task(stopped.wait(), name="signal")
+    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    log.info("felix.stopped routes are left as they are")
+
+
+async def _open(config: FelixConfig, connect: Connect) -> World:
+    return World(
+        store=connect(ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")),
+        kernel=await NetlinkKernel.open(),
+        journal=FileJournal(config.state_folder / "felix-routes"),
+        veths=Veths(),
+        spool=Spool(),
+        speaker=UnixLine(),
+        wall_ns=time.time_ns,
+        random=random.Random(),
+    )
+
+
+async def _run(agent: Agent, config: FelixConfig) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(agent.run(), name="agent")
+        tasks.create_task(_serve_cni(agent), name="cni")
+        if config.health_port:
+            serving = health_server.serve(agent.health, agent.why, config.health_host, config.health_port)
+            tasks.create_task(serving, name="health")
+
+
+async def _serve_cni(agent: Agent) -> None:
+    await agent.can_take_pods()
+    await CniServer(agent.commands.handle, result.of_error).run()
