@@ -28,13 +28,13 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from bgp import bird_socket, remembered
+from bgp import bird_socket
 from bgp.export import NOTHING, Exports
 from bgp.felix_link import FelixLink
 from bgp.learned import SOCKET_PATH, InSync, Network
 from bgp.mesh import ListenAt, Mesh
 from bgp.recovery import RESTART_TIME_S
-from bgp.remembered import Remembered
+from bgp.remembered import FileMemory, Memory, Remembered
 from bgp.report import report
 from bgp.speaker import PastLife, Speaker, Wanted
 from bgp.status import SpeakerStatus
@@ -94,8 +94,21 @@ async def run(config: BgpConfig, store: Store, *, on_ready: Callable[[], None] =
         await daemon
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is outside of the process beside the datastore. ``wall`` is the time of day, ``stopwatch`` counts seconds,
+    ``chance`` draws from 0 up to 1.
+    """
+
+    network: Transport
+    memory: Memory
+    wall: Callable[[], datetime] = datetime.now
+    stopwatch: Callable[[], float] = time.perf_counter
+    chance: Callable[[], float] = random.random
+
+
 class Daemon:
-    """``transport`` and ``wall`` (the time of day) are the world's, or a test's."""
+    """``world``: the machine's, where none is given. :attr:`felix` is the line to felix."""
 
     def __init__(
         self,
@@ -103,19 +116,23 @@ class Daemon:
         store: Store,
         *,
         on_ready: Callable[[], None] = lambda: None,
-        transport: Transport | None = None,
-        wall: Callable[[], datetime] = datetime.now,
+        world: World | None = None,
     ) -> None:
+        world = world or World(TcpNetwork(), FileMemory(config.state_folder / "bgp.json"))
         self._config = config
         self._store = store
         self._on_ready, self._is_ready = on_ready, False
-        self._wall = wall
+        self._memory, self._wall, self._stopwatch, self._chance = (
+            world.memory,
+            world.wall,
+            world.stopwatch,
+            world.chance,
+        )
         self._loop = asyncio.get_running_loop()
         self._view = View(config.node)
         self._troubles: dict[str, StoreError] = {}
-        self._started_wall = self._configured_wall = wall()
-        self._remembered = remembered.load(self._memory)
-        self._boot = remembered.this_boot()
+        self._started_wall = self._configured_wall = world.wall()
+        self._remembered = world.memory.load()
         self._confirmed: frozenset[Network] | None = None
         self._has_waited = False
         self._mesh = Mesh()
@@ -123,35 +140,39 @@ class Daemon:
         self._rest_until = 0.0
         self._unsaved = asyncio.Event()
         self.speaker = Speaker(
-            transport or TcpNetwork(),
+            world.network,
             loop=self._loop,
-            wall=wall,
-            on_routes=lambda delta: self._felix.tell(delta),
-            on_in_sync=lambda: self._felix.tell(InSync()),
+            wall=world.wall,
+            on_routes=lambda delta: self.felix.tell(delta),
+            on_in_sync=lambda: self.felix.tell(InSync()),
             past=self._past_life(),
         )
-        self._felix = FelixLink(
+        self.felix = FelixLink(
             routes=self.speaker.rib.routes,
             is_in_sync=lambda: self.speaker.recovery.is_over,
             on_confirmed=self._take_confirmed,
         )
 
     async def run(self) -> None:
-        """Until cancelled. Raises OSError when a socket's file cannot be made."""
-        self._speak_as_before()
+        """Speak, and be there for felix and for who asks for the status, until cancelled.
+
+        Raises OSError when a socket's file cannot be made.
+        """
         async with AsyncExitStack() as sockets:
-            await sockets.enter_async_context(self._felix.serving(self._config.felix_socket))
+            await sockets.enter_async_context(self.felix.serving(self._config.felix_socket))
             for version, name in ((4, "bird.ctl"), (6, "bird6.ctl")):
                 status = self._status_of(version)
                 await sockets.enter_async_context(bird_socket.serving(self._config.run_folder / name, status))
-            await self._run_tasks()
+            await self.speak()
 
-    async def _run_tasks(self) -> None:
+    async def speak(self) -> None:
+        """Until cancelled."""
+        self._speak_as_before()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.speaker.run(), name="speaker")
             tasks.create_task(self._keep_saving(), name="remember")
             for kind in KINDS:
-                following = follow(self._store, kind, self._take, random=random.random, on_trouble=self._note_trouble)
+                following = follow(self._store, kind, self._take, random=self._chance, on_trouble=self._note_trouble)
                 tasks.create_task(following, name=f"follow {kind}")
             self._loop.call_later(EXPORTS_WAIT_S, self._stop_waiting)
             log.info("bgp.ready node=%s remembered=%s", self._config.node, self._remembered is not None)
@@ -187,13 +208,13 @@ class Daemon:
             self._pass = self._loop.call_at(max(self._rest_until, self._loop.time()), self._make_pass)
 
     def _make_pass(self) -> None:
-        begun = time.perf_counter()
+        begun = self._stopwatch()
         self._pass = None
         if self._view.in_sync:
             self._speak()
         elif self._has_waited:
             self._speak_as_before()
-        self._rest_until = self._loop.time() + (time.perf_counter() - begun) * _REST_FACTOR
+        self._rest_until = self._loop.time() + (self._stopwatch() - begun) * _REST_FACTOR
 
     def _speak(self) -> None:
         router_id = self._view.router_id(self._config.router_id)
@@ -226,16 +247,12 @@ class Daemon:
 
     # What the last process left.
 
-    @property
-    def _memory(self) -> Path:
-        return self._config.state_folder / "bgp.json"
-
     def _past_life(self) -> PastLife:
         return PastLife(self._remembered is not None, bool(self._remembered_exports()))
 
     def _remembered_exports(self) -> Exports:
         last = self._remembered
-        return last.exports if last is not None and last.boot == self._boot else NOTHING
+        return last.exports if last is not None and last.boot == self._memory.boot else NOTHING
 
     def _assumed_confirmed(self) -> frozenset[Network]:
         """The kernel holds what it held when the last process ended, until felix says otherwise."""
@@ -266,10 +283,10 @@ class Daemon:
             if now == saved:
                 continue
             try:
-                await asyncio.to_thread(remembered.save, self._memory, now)
+                await self._memory.save(now)
                 saved = now
             except OSError as error:
-                log.error("remembered.unwritten path=%s why=%s", self._memory, error)
+                log.error("remembered.unwritten where=%s why=%s", self._memory, error)
 
     def _to_remember(self) -> Remembered:
         speaker = self.speaker
@@ -278,7 +295,7 @@ class Daemon:
             neighbours=tuple(peering.neighbour for peering in speaker.peerings.values()),
             exports=speaker.exports,
             port=self._view.listen().port,
-            boot=self._boot,
+            boot=self._memory.boot,
         )
 
     # What is said of it.

@@ -63,7 +63,7 @@ class FelixLink:
         """Listen at ``path`` until the block ends. Raises OSError when it cannot."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        server = await asyncio.get_running_loop().create_unix_server(lambda: _Reader(self), path)
+        server = await asyncio.get_running_loop().create_unix_server(self.admit, path)
         path.chmod(0o600)
         try:
             yield
@@ -71,6 +71,10 @@ class FelixLink:
             server.close()
             for reader in list(self._readers):
                 reader.close()
+
+    def admit(self) -> asyncio.Protocol:
+        """Who talks to one that has connected."""
+        return _Reader(self)
 
     def tell(self, message: Delta | InSync) -> None:
         """To everyone who has said hello and keeps up."""

@@ -9,13 +9,14 @@ The file is replaced by an atomic rename. One that cannot be read is as good as 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bgp.export import NOTHING, Announcement, Exports
 from bgp.mesh import DEFAULT_PORT, Kind, Neighbour
@@ -35,6 +36,38 @@ class Remembered:
     exports: Exports = field(default_factory=lambda: NOTHING)
     port: int = DEFAULT_PORT
     boot: str = ""
+
+
+class Memory(Protocol):
+    """Where it is kept. ``boot`` names the machine's present boot."""
+
+    @property
+    def boot(self) -> str: ...
+
+    def load(self) -> Remembered | None:
+        """What the last process left, or None."""
+        ...
+
+    async def save(self, remembered: Remembered) -> None:
+        """Raises OSError when it cannot be kept; the old one is then still there."""
+        ...
+
+
+class FileMemory:
+    """Disks block, so a thread writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.boot = this_boot()
+        self._path = path
+
+    def load(self) -> Remembered | None:
+        return load(self._path)
+
+    async def save(self, remembered: Remembered) -> None:
+        await asyncio.to_thread(save, self._path, remembered)
+
+    def __str__(self) -> str:
+        return str(self._path)
 
 
 def this_boot() -> str:

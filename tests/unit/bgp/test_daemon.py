@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from bgp.daemon import BadEnvironment, BgpConfig, Daemon, read
+from bgp.daemon import BadEnvironment, BgpConfig, Daemon, World, read
 from bgp.learned import Confirmed, Delta, Hello, InSync, Network, Snapshot, from_line, to_line
+from bgp.remembered import FileMemory
 from datastore.codec import Typed
 from datastore.memory import MemoryStore
 from datastore.store import Change, Listing, Unavailable
@@ -81,7 +82,8 @@ class Cluster:
     async def daemon(self, number: int) -> AsyncIterator[Daemon]:
         """node ``number`` at 10.0.0.``number``; the end of the block is the end of the process."""
         host = self.network.host(IPv4Address(f"10.0.0.{number}"))
-        daemon = Daemon(self.config(f"node{number}"), self.store, transport=host)
+        config = self.config(f"node{number}")
+        daemon = Daemon(config, self.store, world=World(host, FileMemory(config.state_folder / "bgp.json")))
         task = asyncio.create_task(daemon.run(), name=f"node{number}")
         try:
             yield daemon
