@@ -35,6 +35,7 @@ from datastore.store import (
     Missing,
     Put,
     StoreError,
+    Unavailable,
     Update,
     Write,
 )
@@ -68,7 +69,6 @@ _CHANGES = (
     "SELECT revision, namespace, name, node, document FROM change"
     " WHERE revision > :since AND kind = :kind AND :node IN ('', node, came_from) ORDER BY revision LIMIT :limit"
 )
-_KINDS = "SELECT DISTINCT kind FROM change WHERE revision > ?"
 _STORED = "SELECT revision, uid, created, node FROM object WHERE kind = ? AND namespace = ? AND name = ?"
 _LOG = "INSERT INTO change VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT = "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -81,6 +81,10 @@ _FORGET_BETWEEN = (
 )
 
 
+_Logged = tuple[int, str, str, str, str | None]
+"""A row of ``_CHANGES``."""
+
+
 class Page(NamedTuple):
     """Changes, in order. ``upto`` is the revision to go on from; ``is_last``: there were no more."""
 
@@ -89,11 +93,12 @@ class Page(NamedTuple):
     is_last: bool
 
 
-class News(NamedTuple):
-    """The kinds that changed up to revision ``upto``."""
+class Question(NamedTuple):
+    """What changed of ``kind`` (and of ``node``, if it is not empty) after revision ``since``?"""
 
-    kinds: frozenset[str]
-    upto: int
+    kind: str
+    since: str
+    node: str = ""
 
 
 class _Stored(NamedTuple):
@@ -149,27 +154,25 @@ class Ledger:
             writer.forget(self._changes_kept)
         return results
 
-    def changes(self, kind: str, *, since: str, node: str = "") -> Page:
-        """Raises Compacted."""
-        number = _number(since)
-        asked = {"kind": kind, "node": node, "since": number, "limit": LARGEST_PAGE}
+    def changes(self, questions: Sequence[Question]) -> Sequence[Page | StoreError]:
+        """All of one moment. In the place of a page: Compacted, or Unavailable for documents that are damaged."""
         with self._file.reading() as connection:
-            floor, newest = _bounds(connection)
-            is_kept = floor <= number <= newest
-            rows = connection.execute(_CHANGES, asked).fetchall() if is_kept else []
-        if not is_kept:
-            raise Compacted(kind, since)
+            bounds = _bounds(connection)
+            found = [_rows(connection, question, bounds) for question in questions]
+        return [
+            Compacted(question.kind, question.since) if rows is None else self._page(question, rows, bounds[1])
+            for question, rows in zip(questions, found, strict=True)
+        ]
+
+    def _page(self, question: Question, rows: Sequence[_Logged], newest: int) -> Page | StoreError:
+        """Documents are read after the lock is given back."""
         is_last = len(rows) < LARGEST_PAGE
         upto = newest if is_last else rows[-1][0]
-        with self._file.explained():
-            return Page([_change(kind, node, row) for row in rows], str(upto), is_last)
-
-    def news(self, since: int) -> News:
-        """Which kinds changed after ``since``; with 0, none are named."""
-        with self._file.reading() as connection:
-            _, newest = _bounds(connection)
-            rows = connection.execute(_KINDS, (since,)).fetchall() if since else []
-        return News(frozenset(kind for (kind,) in rows), newest)
+        try:
+            with self._file.explained():
+                return Page([_change(question, row) for row in rows], str(upto), is_last)
+        except Unavailable as error:
+            return error
 
     def close(self) -> None:
         self._file.close()
@@ -255,6 +258,16 @@ def _bounds(connection: Connection) -> tuple[int, int]:
     return floor, max(floor, newest or 0)
 
 
+def _rows(connection: Connection, question: Question, bounds: tuple[int, int]) -> Sequence[_Logged] | None:
+    """None when the changes that are asked for are no longer kept."""
+    kind, since, node = question
+    floor, newest = bounds
+    if not floor <= _number(since) <= newest:
+        return None
+    asked = {"kind": kind, "node": node, "since": _number(since), "limit": LARGEST_PAGE}
+    return connection.execute(_CHANGES, asked).fetchall()
+
+
 def _number(revision: str) -> int:
     """-1 for what cannot be a revision of ours."""
     return int(revision) if revision.isascii() and revision.isdigit() and len(revision) < 19 else -1
@@ -267,12 +280,12 @@ def _resource(revision: int, document: str) -> Resource:
         raise Damaged(f"document of revision {revision}: {error}") from error
 
 
-def _change(kind: str, asked: str, row: tuple[int, str, str, str, str | None]) -> Change:
-    """What a watcher of node ``asked`` (of all, if "") is told: an object that went to another node is gone."""
+def _change(question: Question, row: _Logged) -> Change:
+    """What a watcher of a node (of all, if "") is told: an object that went to another node is gone."""
     revision, namespace, name, node, document = row
-    if document is not None and asked in ("", node):
+    if document is not None and question.node in ("", node):
         return Put(_resource(revision, document))
-    return Gone(Key(kind, name, namespace), str(revision))
+    return Gone(Key(question.kind, name, namespace), str(revision))
 
 
 def _new_uid() -> str:

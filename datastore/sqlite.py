@@ -5,7 +5,7 @@ never suspends: a command that has no event loop drives it with :mod:`datastore.
 to import than most commands to run, is never loaded. With an executor (of one thread, for daemons) neither a commit nor
 a lock holds up the event loop.
 
-Only ``watch`` waits, and only in an event loop: :mod:`datastore.bell` wakes it.
+Only ``watch`` waits, and only in an event loop: :mod:`datastore.lookout` wakes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from datastore.ledger import CHANGES_KEPT, Ledger
+from datastore.ledger import CHANGES_KEPT, Ledger, Question
 from datastore.resource import Key, Resource
 from datastore.sqlite_file import PATIENCE_S
 from datastore.store import Change, Create, Delete, Listing, Mark, StoreError, Update, Write
@@ -22,7 +22,7 @@ from datastore.store import Change, Create, Delete, Listing, Mark, StoreError, U
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from datastore.bell import Lookout
+    from datastore.lookout import Lookout
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,14 +65,11 @@ class SqliteStore:
         return await self._call(self._ledger.write, writes)
 
     async def watch(self, kind: str, *, since: str, node: str = "") -> AsyncGenerator[Change, None]:
-        with self._listeners().listening(kind) as listener:
+        with self._listeners().listening(Question(kind, since, node)) as listener:
             while True:
-                page = await self._call(self._ledger.changes, kind, since=since, node=node)
+                page = await listener.next_page()
                 for change in page.changes or (Mark(page.upto),):
                     yield change
-                since = page.upto
-                if page.is_last:
-                    await listener.wait()
 
     async def close(self) -> None:
         if self._lookout is not None:
@@ -94,7 +91,7 @@ class SqliteStore:
 
     def _listeners(self) -> Lookout:
         if self._lookout is None:
-            from datastore.bell import Lookout
+            from datastore.lookout import Lookout
 
-            self._lookout = Lookout(self._path, lambda since: self._call(self._ledger.news, since))
+            self._lookout = Lookout(self._path, lambda questions: self._call(self._ledger.changes, questions))
         return self._lookout

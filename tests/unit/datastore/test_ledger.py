@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datastore.ledger import FORGOTTEN_AT_ONCE, Ledger
+from datastore.ledger import FORGOTTEN_AT_ONCE, Ledger, Page, Question
 from datastore.resource import Key, Resource
 from datastore.store import Compacted, Create, Delete, Put, Update
 
@@ -85,7 +85,8 @@ def test_changes_come_in_pages_and_each_says_where_the_next_begins(path: Path) -
     sizes, names = [], []
     is_last = False
     while not is_last:
-        page = ledger.changes("Node", since=since)
+        (page,) = ledger.changes([Question("Node", since)])
+        assert isinstance(page, Page)
         sizes.append(len(page.changes))
         names += [change.resource.name for change in page.changes if isinstance(change, Put)]
         since, is_last = page.upto, page.is_last
@@ -93,17 +94,16 @@ def test_changes_come_in_pages_and_each_says_where_the_next_begins(path: Path) -
     assert names == [f"n{number:04}" for number in range(1200)]
 
 
-def test_news_names_the_kinds_that_changed(ledger: Ledger) -> None:
-    start = ledger.news(0)
-    assert start.kinds == frozenset()
+def test_several_questions_are_answered_of_one_moment(ledger: Ledger) -> None:
+    since = ledger.listing("Node").revision
     write(ledger, Create(Resource("Node", "n")))
     write(ledger, Create(Resource("IPPool", "p")))
-    then = ledger.news(start.upto)
-    assert then.kinds == {"Node", "IPPool"}
-    assert ledger.news(then.upto) == (frozenset(), then.upto)
+    answers = ledger.changes([Question("Node", since), Question("IPPool", since), Question("Tier", since)])
+    assert [len(page.changes) for page in answers if isinstance(page, Page)] == [1, 1, 0]
+    assert len({page.upto for page in answers if isinstance(page, Page)}) == 1
 
 
 @pytest.mark.parametrize("since", ["", "x", "-1", "+1", "1_0", " 1", "²", "9" * 30])
 def test_what_is_no_revision_is_compacted(ledger: Ledger, since: str) -> None:
-    with pytest.raises(Compacted):
-        ledger.changes("Node", since=since)
+    (answer,) = ledger.changes([Question("Node", since)])
+    assert isinstance(answer, Compacted)
