@@ -1,8 +1,9 @@
 """A pod's network: ADD, DEL, CHECK and GC as steps that can be repeated at any point.
 
-ADD, in order: an address (from ipam), the veth pair, the endpoint in the datastore, the /32 in the kernel. Each step
-registers what undoes it, and a failure undoes the steps done so far, last first. A crash undoes nothing; the runtime's
-next ADD or DEL of the same container finds everything by its name: the handle by the container, the device by the pod.
+ADD, in order: an address (from ipam), the veth pair and meanwhile the endpoint in the datastore, the /32 in the kernel.
+Each step registers what undoes it, and a failure undoes the steps done so far, last first. A crash undoes nothing; the
+runtime's next ADD or DEL of the same container finds everything by its name: the handle by the container, the device
+by the pod.
 
 Whatever concerns one device happens one after the other. A pod that was made again under its name has the device of
 the old one, so an endpoint is only ever removed for the container that it names.
@@ -149,9 +150,15 @@ class Pods:
         assigned = await self._assign(request)
         plan = self._plan(request, assigned)
         undo.push_async_callback(self._veths.remove, plan.host_device)
-        await self._veths.make(netns, plan)
-        endpoint = await self._write_endpoint(endpoints.document_of(request, self._around.node, plan), known)
+        document = endpoints.document_of(request, self._around.node, plan)
+        endpoint, made = await asyncio.gather(
+            self._write_endpoint(document, known), self._veths.make(netns, plan), return_exceptions=True
+        )
+        if isinstance(endpoint, BaseException):
+            raise endpoint
         undo.push_async_callback(self._forget, endpoint)
+        if isinstance(made, BaseException):
+            raise made
         self._local.put(endpoint)
         await self._local.routed(endpoint)
         return endpoints.interface_of(endpoint, request, assigned)

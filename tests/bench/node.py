@@ -222,29 +222,31 @@ async def _assign_rate(path: Path, waiting: int, *, seconds: float) -> float:
 
 def block_rows() -> Iterator[Row]:
     with lab_of(2) as bed:
-        times = _claim_and_watch(bed, count=100)
-        yield "new block claimed on node1 to the route in node2's FIB, 100", _spread_ms(times), ""
+        began, claimed, seen = _claim_and_watch(bed, count=100)
+        for since, at in (("being confirmed", claimed), ("before the claim's first write", began)):
+            what = f"a new block on node1, from {since} to the route in node2's FIB, 100"
+            yield what, _spread_ms([seen[cidr] - at[cidr] for cidr in at]), ""
 
 
-def _claim_and_watch(bed: Testbed, *, count: int) -> list[float]:
-    """From before the claim's first write, made by another process, to the kernel's word on node2."""
+def _claim_and_watch(bed: Testbed, *, count: int) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """When the claim of each block began and was over, in another process, and when node2's kernel told the route."""
     blocks = list(IPv4Network("10.244.0.0/18").subnets(new_prefix=26))[:count]
     watching = bed.start("node2", lambda ready: _note_routes(ready, count))
-    claimed = asyncio.run(_claim(bed, [str(block) for block in blocks]))
-    seen = watching.result(patience_s=60)
-    return [seen[cidr] - began for cidr, began in claimed.items()]
+    began, claimed = asyncio.run(_claim(bed, [str(block) for block in blocks]))
+    return began, claimed, watching.result(patience_s=60)
 
 
-async def _claim(bed: Testbed, cidrs: list[str]) -> dict[str, float]:
+async def _claim(bed: Testbed, cidrs: list[str]) -> tuple[dict[str, float], dict[str, float]]:
     store = SqliteStore(bed.lab.environment["DATASTORE_PATH"])
     records = Records(store)
-    began = {}
+    began, claimed = {}, {}
     for cidr in cidrs:
         began[cidr] = time.monotonic()
         await affinity.claim(records, "node1", ip_network(cidr), wall_ns=time.time_ns)
+        claimed[cidr] = time.monotonic()
         await asyncio.sleep(0.05)
     await store.close()
-    return began
+    return began, claimed
 
 
 def _note_routes(ready: Callable[[], None], count: int) -> dict[str, float]:
