@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from felix.fib.model import (
     PROTOCOL_NAMES,
+    AddAddress,
     AddRoute,
+    DeleteAddress,
     DeleteRoute,
     Op,
     RaiseLink,
@@ -20,6 +22,7 @@ from felix.fib.model import (
     WriteSysctl,
 )
 from felix.fib.status import Applied
+from felix.fib.tunnel import ChangeTunnel, DeleteEntry, MakeTunnel, RemoveTunnel, SetEntry
 
 MOST_LINES = 50
 """Of one write. A start that finds an empty table writes thousands of routes, and nobody reads thousands of lines."""
@@ -42,6 +45,17 @@ def _line(applied: Applied) -> str:
     return " ".join(words)
 
 
+_TUNNEL_EVENTS = {
+    MakeTunnel: "tunnel.make",
+    ChangeTunnel: "tunnel.change",
+    RemoveTunnel: "tunnel.remove",
+    AddAddress: "address.add",
+    DeleteAddress: "address.delete",
+    SetEntry: "entry.set",
+    DeleteEntry: "entry.delete",
+}
+
+
 def _event(op: Op) -> str:
     match op:
         case AddRoute():
@@ -54,6 +68,8 @@ def _event(op: Op) -> str:
             return "link.up"
         case WriteSysctl():
             return "sysctl.write"
+        case _:
+            return _TUNNEL_EVENTS[type(op)]
 
 
 def _fields(op: Op) -> Iterator[str]:
@@ -64,6 +80,12 @@ def _fields(op: Op) -> Iterator[str]:
             yield f"dev={device}"
         case WriteSysctl(path, value):
             yield f"path={path} value={value}"
+        case AddAddress(address) | DeleteAddress(address):
+            yield f"address={address.address} dev={address.device}"
+        case SetEntry(entry) | DeleteEntry(entry):
+            yield str(entry)
+        case _:
+            yield str(op)
 
 
 def _route_fields(route: Route) -> Iterator[str]:

@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from felix.fib.model import Op, RaiseLink, Refusal, RouteKey, WriteSysctl
+from felix.fib.model import (
+    AddAddress,
+    AddRoute,
+    DeleteAddress,
+    DeleteRoute,
+    Op,
+    Refusal,
+    ReplaceRoute,
+    RouteKey,
+    WriteSysctl,
+)
+from felix.fib.tunnel import DeleteEntry, MakeTunnel, SetEntry
 
-Subject = RouteKey | str  # a route, or the name of a device, or the path of a sysctl
+Subject = RouteKey | str  # a route, the path of a sysctl, or what is done to a device
 
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 30.0
@@ -78,19 +89,25 @@ class Failures:
 
 def subject_of(op: Op) -> Subject:
     match op:
-        case RaiseLink(device):
-            return device
+        case AddRoute(route) | ReplaceRoute(route) | DeleteRoute(route):
+            return route.key
         case WriteSysctl(path, _):
             return path
         case _:
-            return op.route.key
+            return str(op)
 
 
 def _devices(op: Op) -> Collection[str]:
     match op:
-        case RaiseLink(device):
-            return {device}
+        case AddRoute(route) | ReplaceRoute(route) | DeleteRoute(route):
+            return {hop.device for hop in route.hops}
         case WriteSysctl():
             return ()
+        case MakeTunnel(tunnel):
+            return {tunnel.name} if tunnel.vxlan is None else {tunnel.name, tunnel.vxlan.parent}
+        case SetEntry(entry) | DeleteEntry(entry):
+            return {entry.device}
+        case AddAddress(address) | DeleteAddress(address):
+            return {address.device}
         case _:
-            return {hop.device for hop in op.route.hops}
+            return {op.device}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from felix.fib.model import Actual, InterfaceAddress, Link, Op, Refusal, Route
+from felix.fib.tunnel import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,20 @@ class RouteGone:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryNow:
+    """A permanent entry of a VXLAN device of ours; a neighbour takes the place of what its address had."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class EntryGone:
+    """Of a neighbour the MAC may be missing."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """Some sysctl of ``device`` ("all", "default" or a device) was written. Linux tells that of some and not of
     others.
@@ -70,7 +85,9 @@ class Lost:
     """Some changes were dropped."""
 
 
-Change = LinkNow | LinkGone | AddressNow | AddressGone | RouteNow | RouteGone | SettingsChanged | Lost
+Change = (
+    LinkNow | LinkGone | AddressNow | AddressGone | RouteNow | RouteGone | EntryNow | EntryGone | SettingsChanged | Lost
+)
 
 
 class KernelUnavailable(Exception):
@@ -87,7 +104,7 @@ class Kernel(Protocol):
         ...
 
     async def read(self) -> Actual:
-        """Links, addresses and the main table, but no sysctls. Raises KernelUnavailable."""
+        """Links, addresses, the main table and tunnels' entries, but no sysctls. Raises KernelUnavailable."""
         ...
 
     def read_sysctls(self, paths: Collection[str]) -> Mapping[str, str]:

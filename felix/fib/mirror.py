@@ -21,6 +21,8 @@ from felix.fib.kernel import (
     AddressGone,
     AddressNow,
     Change,
+    EntryGone,
+    EntryNow,
     LinkGone,
     LinkNow,
     Lost,
@@ -30,6 +32,7 @@ from felix.fib.kernel import (
 )
 from felix.fib.model import Actual, InterfaceAddress, Link, Route, RouteKey
 from felix.fib.owner import Ownership, is_ours
+from felix.fib.tunnel import Entry, Neighbour
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,14 @@ class Mirror:
         self._routes: dict[RouteKey, Route] = {}
         self._shadowed: dict[RouteKey, tuple[Route, ...]] = {}
         self._sysctls: dict[str, str] = {}
+        self._entries: set[Entry] = set()
         self._displaced: dict[RouteKey, Route] = {}
         self._surroundings: Surroundings | None = None
         self.actual = self._view()
 
     def _view(self) -> Actual:
         """Of the live tables: it changes as the mirror does, so it is good until the next change is noted."""
-        return Actual(self._links, self._addresses, self._routes, self._shadowed, self._sysctls)
+        return Actual(self._links, self._addresses, self._routes, self._shadowed, self._sysctls, self._entries)
 
     @property
     def displaced(self) -> Set[RouteKey]:
@@ -72,6 +76,7 @@ class Mirror:
         """Start again from a full read. Sysctls are not part of one and stay."""
         self._links = dict(read.links)
         self._addresses = set(read.addresses)
+        self._entries = set(read.entries)
         self._routes = {key: route for key, route in read.routes.items() if not _is_everywhere(route)}
         self._shadowed = {key: routes for key, routes in read.shadowed.items() if not _is_everywhere(routes[0])}
         self._displaced = {key: route for key, route in self._displaced.items() if self._routes.get(key) == route}
@@ -115,6 +120,12 @@ class Mirror:
                 self._addresses.discard(address)
                 self._disturb(address.device, ownership)
                 self.is_stale = self.is_stale or not _is_link_local(address)
+            case EntryNow(entry):
+                self._forget_neighbour(entry)
+                self._entries.add(entry)
+            case EntryGone(entry):
+                self._forget_neighbour(entry)
+                self._entries.discard(entry)
             case SettingsChanged(device):
                 self._forget_sysctls(device)
             case Lost():
@@ -183,8 +194,17 @@ class Mirror:
         for name in [name for name, one in self._links.items() if one.index == link.index]:
             self._note_link_gone(name, ownership)
 
+    def _forget_neighbour(self, entry: Entry) -> None:
+        """An address has one MAC."""
+        if isinstance(entry, Neighbour):
+            place = (entry.device, entry.address)
+            same = [one for one in self._entries if isinstance(one, Neighbour) and (one.device, one.address) == place]
+            self._entries.difference_update(same)
+
     def _note_link_gone(self, name: str, ownership: Ownership) -> None:
         self._links.pop(name, None)
+        self._entries = {entry for entry in self._entries if entry.device != name}
+        self.actual = self._view()
         self._forget_sysctls(name)
         self._disturb(name, ownership)
         self._note_fall(name, ownership)

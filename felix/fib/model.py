@@ -14,6 +14,8 @@ from errno import errorcode
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import cast
 
+from felix.fib.tunnel import Entry, TunnelDevice, TunnelOp, Vxlan
+
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -181,7 +183,9 @@ def _listing_order(route: Route) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device as the kernel shows it. ``kind`` is veth, vxlan, ipip ... or "" for hardware."""
+    """A network device as the kernel shows it. ``kind`` is veth, vxlan, ipip ... or "" for hardware; ``vxlan`` is what
+    a device of that kind was made with.
+    """
 
     name: str
     index: int
@@ -190,6 +194,7 @@ class Link:
     mtu_bytes: int = 1500
     is_up: bool = False
     has_carrier: bool = False
+    vxlan: Vxlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +206,16 @@ class InterfaceAddress:
     prefix_length: int
     scope: int = Scope.GLOBAL
 
+    def __str__(self) -> str:
+        return f"{self.address}/{self.prefix_length} dev {self.device}"
+
 
 @dataclass(frozen=True, slots=True)
 class Actual:
     """What the kernel held at one moment: one dump of the main table and what goes with it.
 
     IPv4 lets ``ip route append`` put further routes behind one of the same key. ``routes`` has the one that counts, the
-    first; ``shadowed`` the rest, in the kernel's order.
+    first; ``shadowed`` the rest, in the kernel's order. ``entries``: the permanent ones of VXLAN devices of ours.
     """
 
     links: Mapping[str, Link] = field(default_factory=dict)
@@ -215,6 +223,7 @@ class Actual:
     routes: Mapping[RouteKey, Route] = field(default_factory=dict)
     shadowed: Mapping[RouteKey, tuple[Route, ...]] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    entries: Set[Entry] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +240,8 @@ class Why:
 class Desired:
     """Everything that the kernel should hold of ours, and why. Made whole by one pure function, never edited.
 
-    ``devices_up``: devices of ours that must be up (cali*, tunnels); no other device is raised or lowered.
+    ``devices_up``: pods' devices, which must be up; no device but these and tunnels is raised or lowered.
+    ``tunnels``: by name, whole with address and entries.
     ``sysctls``: path below /proc/sys, with slashes, to its value. ``pending``: destinations that somebody has, but
     that we cannot send to now, and why not. What the kernel still holds for them stays.
     """
@@ -240,6 +250,7 @@ class Desired:
     pending: Mapping[Network, Why] = field(default_factory=dict)
     devices_up: Mapping[str, Why] = field(default_factory=dict)
     sysctls: Mapping[str, tuple[str, Why]] = field(default_factory=dict)
+    tunnels: Mapping[str, tuple[TunnelDevice, Why]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +303,27 @@ class WriteSysctl:
         return f"sysctl {self.path}={self.value}"
 
 
+@dataclass(frozen=True, slots=True)
+class AddAddress:
+    """Refused with EEXIST when the device has it."""
+
+    address: InterfaceAddress
+
+    def __str__(self) -> str:
+        return f"addr add {self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAddress:
+    address: InterfaceAddress
+
+    def __str__(self) -> str:
+        return f"addr del {self.address}"
+
+
 RouteOp = AddRoute | ReplaceRoute | DeleteRoute
-Op = RouteOp | RaiseLink | WriteSysctl
+AddressOp = AddAddress | DeleteAddress
+Op = RouteOp | RaiseLink | WriteSysctl | AddressOp | TunnelOp
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ Modelled, because plans depend on it:
   only the connected ones are made again. A route with several ways stays while one of them is left. IPv6 routes are
   announced as gone, and the device's IPv6 addresses go with them.
 - When an address goes, so do routes that have it as their source.
+- A tunnel's device is made with all that it cannot change later; VXLAN wants its parent. Linux lets nobody remove
+  tunl0. Entries go with their device; neighbours also when it goes down.
 
 Not modelled: tables other than main, secondary addresses, link-local addresses, and what forwards packets.
 
@@ -24,12 +26,15 @@ import errno
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Interface, IPv6Interface, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+from typing import Any
 
 from felix.fib.kernel import (
     AddressGone,
     AddressNow,
     Change,
+    EntryGone,
+    EntryNow,
     LinkGone,
     LinkNow,
     Lost,
@@ -39,8 +44,11 @@ from felix.fib.kernel import (
 )
 from felix.fib.model import (
     Actual,
+    AddAddress,
     Address,
+    AddressOp,
     AddRoute,
+    DeleteAddress,
     DeleteRoute,
     Hop,
     InterfaceAddress,
@@ -54,6 +62,17 @@ from felix.fib.model import (
     RouteKey,
     Scope,
     WriteSysctl,
+)
+from felix.fib.tunnel import (
+    IPIP_DEVICE,
+    ChangeTunnel,
+    DeleteEntry,
+    Entry,
+    MakeTunnel,
+    Neighbour,
+    RemoveTunnel,
+    SetEntry,
+    TunnelDevice,
 )
 
 Interface = IPv4Interface | IPv6Interface
@@ -82,6 +101,7 @@ class ModelKernel:
         self._addresses: dict[InterfaceAddress, int] = {}  # and the metric of its connected route
         self._routes: dict[RouteKey, list[Route]] = {}
         self._sysctls = dict(_GLOBAL_SYSCTLS)
+        self._entries: set[Entry] = set()
         self._changes: deque[Change] = deque()
         self._most_changes = most_changes
         self._next_index = 1
@@ -103,6 +123,7 @@ class ModelKernel:
             addresses=frozenset(self._addresses),
             routes={key: routes[0] for key, routes in self._routes.items()},
             shadowed={key: tuple(routes[1:]) for key, routes in self._routes.items() if len(routes) > 1},
+            entries=frozenset(self._entries),
         )
 
     def read_sysctls(self, paths: Collection[str]) -> Mapping[str, str]:
@@ -128,6 +149,29 @@ class ModelKernel:
                 return self._raise(device)
             case WriteSysctl(path, value):
                 return self._write_sysctl(path, value)
+            case MakeTunnel(tunnel):
+                return self._make_tunnel(tunnel)
+            case _:
+                return self._do_to_device(op)
+
+    def _do_to_device(self, op: AddressOp | RemoveTunnel | ChangeTunnel | SetEntry | DeleteEntry) -> Refusal | None:
+        if _device_of(op) not in self._links:
+            return Refusal(errno.ENODEV)
+        match op:
+            case AddAddress(address):
+                return self._add_address(address)
+            case DeleteAddress(address):
+                return self._delete_address(address)
+            case RemoveTunnel(device):
+                return self._remove_tunnel(device)
+            case ChangeTunnel(device, mtu_bytes, mac):
+                mac = mac or self._links[device].mac
+                self._change_link(device, mtu_bytes=mtu_bytes, mac=mac)
+            case SetEntry(entry):
+                self._set_entry(entry)
+            case DeleteEntry(entry):
+                return self._delete_entry(entry)
+        return None
 
     def append(self, route: Route, *, first: bool = False) -> Refusal | None:
         """``ip route append`` and (``first``) ``ip route prepend``. IPv4 only: IPv6 makes one route of several ways."""
@@ -140,9 +184,13 @@ class ModelKernel:
         self._tell(RouteNow(route, in_place=False))
         return None
 
-    def add_link(self, name: str, *, kind: str = "veth") -> None:
+    def add_link(self, name: str, *, kind: str = "veth", tunnel: TunnelDevice | None = None) -> None:
         """A new device, down."""
-        self._links[name] = Link(name, self._next_index, kind)
+        if tunnel is None:
+            self._links[name] = Link(name, self._next_index, kind)
+        else:
+            link = Link(name, self._next_index, tunnel.kind, tunnel.mac, tunnel.mtu_bytes, vxlan=tunnel.vxlan)
+            self._links[name] = link
         self._next_index += 1
         self._sysctls.update({path.format(name): value for path, value in _DEVICE_SYSCTLS.items()})
         self._tell(LinkNow(self._links[name]))
@@ -154,6 +202,7 @@ class ModelKernel:
             del self._addresses[address]
             self._tell(AddressGone(address))
         link = self._links.pop(name)
+        self._entries = {entry for entry in self._entries if entry.device != name}
         for path in _DEVICE_SYSCTLS:
             self._sysctls.pop(path.format(name), None)
         self._tell(LinkGone(name, link.index))
@@ -172,6 +221,8 @@ class ModelKernel:
         for address in [*self._own(name, 6)]:
             del self._addresses[address]
             self._tell(AddressGone(address))
+        for entry in [one for one in self._entries if one.device == name and isinstance(one, Neighbour)]:
+            self._delete_entry(entry)
 
     def add_address(self, device: str, interface: Interface, *, metric: int = 0) -> None:
         """``metric`` is for the connected route (``ip addr add … metric``)."""
@@ -303,8 +354,55 @@ class ModelKernel:
         return None
 
     def _set_link(self, name: str, *, is_up: bool) -> None:
-        self._links[name] = replace(self._links[name], is_up=is_up, has_carrier=is_up)
+        self._change_link(name, is_up=is_up, has_carrier=is_up)
+
+    def _change_link(self, name: str, **changes: Any) -> None:
+        self._links[name] = replace(self._links[name], **changes)
         self._tell(LinkNow(self._links[name]))
+
+    # Tunnels.
+
+    def _make_tunnel(self, tunnel: TunnelDevice) -> Refusal | None:
+        if tunnel.name in self._links:
+            return Refusal(errno.EEXIST)
+        if tunnel.vxlan is not None and tunnel.vxlan.parent not in self._links:
+            return Refusal(errno.ENODEV)
+        self.add_link(tunnel.name, tunnel=tunnel)
+        self.set_up(tunnel.name)
+        return None
+
+    def _remove_tunnel(self, device: str) -> Refusal | None:
+        if device == IPIP_DEVICE:
+            return Refusal(errno.EPERM)
+        self.delete_link(device)
+        return None
+
+    def _add_address(self, address: InterfaceAddress) -> Refusal | None:
+        if address in self._addresses:
+            return Refusal(errno.EEXIST)
+        self.add_address(address.device, ip_interface(f"{address.address}/{address.prefix_length}"))
+        return None
+
+    def _delete_address(self, address: InterfaceAddress) -> Refusal | None:
+        if address not in self._addresses:
+            return Refusal(errno.EADDRNOTAVAIL)
+        self.delete_address(address.device, ip_interface(f"{address.address}/{address.prefix_length}"))
+        return None
+
+    def _set_entry(self, entry: Entry) -> None:
+        if isinstance(entry, Neighbour):
+            place = (entry.device, entry.address)
+            same = [one for one in self._entries if isinstance(one, Neighbour) and (one.device, one.address) == place]
+            self._entries.difference_update(same)
+        self._entries.add(entry)
+        self._tell(EntryNow(entry))
+
+    def _delete_entry(self, entry: Entry) -> Refusal | None:
+        if entry not in self._entries:
+            return Refusal(errno.ENOENT)
+        self._entries.remove(entry)
+        self._tell(EntryGone(entry))
+        return None
 
     def _write_sysctl(self, path: str, value: str) -> Refusal | None:
         if path not in self._sysctls:
@@ -320,6 +418,16 @@ class ModelKernel:
             change = Lost()
         self._changes.append(change)
         self._wake()
+
+
+def _device_of(op: AddressOp | RemoveTunnel | ChangeTunnel | SetEntry | DeleteEntry) -> str:
+    match op:
+        case AddAddress(address) | DeleteAddress(address):
+            return address.device
+        case SetEntry(entry) | DeleteEntry(entry):
+            return entry.device
+        case _:
+            return op.device
 
 
 def _as_kept(route: Route) -> Route:

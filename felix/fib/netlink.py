@@ -1,7 +1,8 @@
-"""The real kernel: links, addresses, routes and sysctls of the network namespace that it was opened in.
+"""The real kernel: links, addresses, routes, tunnels and sysctls of the network namespace that it was opened in.
 
-Routes go through our own sockets and encoding (:mod:`felix.fib.netlink_socket`); pyroute2 does the rest: it lists links
-and addresses, raises links, and parses link and address messages wherever they come from.
+Routes and entries go through our own sockets and encoding (:mod:`felix.fib.netlink_socket`); pyroute2 does the rest: it
+lists links and addresses, makes and changes links (:mod:`felix.fib.netlink_links`), and parses their messages wherever
+they come from.
 
 What makes it correct:
 
@@ -20,6 +21,8 @@ import errno
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from enum import Enum
+from functools import partial
 from ipaddress import ip_address
 from itertools import groupby
 from pathlib import Path
@@ -30,12 +33,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from felix.fib import rtmsg
+from felix.fib import ndmsg, rtmsg
 from felix.fib.devices import Devices
 from felix.fib.kernel import (
     AddressGone,
     AddressNow,
     Change,
+    EntryGone,
+    EntryNow,
     KernelUnavailable,
     LinkGone,
     LinkNow,
@@ -47,23 +52,33 @@ from felix.fib.kernel import (
 from felix.fib.model import (
     MAIN_TABLE,
     Actual,
+    AddRoute,
+    DeleteRoute,
     InterfaceAddress,
-    Link,
     Op,
-    RaiseLink,
     Refusal,
+    ReplaceRoute,
     Route,
     RouteKey,
     RouteOp,
     WriteSysctl,
 )
-from felix.fib.netlink_socket import Listener, RouteSocket
+from felix.fib.netlink_links import change_links, link_of
+from felix.fib.netlink_socket import Listener, RequestSocket
 from felix.fib.rtmsg import Flag, Message, MessageType
+from felix.fib.tunnel import VXLAN_DEVICES, DeleteEntry, Entry, EntryOp, SetEntry
 
 _SYSCTLS = Path("/proc/sys")
 _SETTINGS_OF_MANY = {-1: "all", -2: "default"}
-_IFF_UP = 0x1
-_IFF_LOWER_UP = 0x10000
+
+
+class Batch(Enum):
+    """What goes out together."""
+
+    ROUTES = "routes"
+    ENTRIES = "entries"
+    SYSCTLS = "sysctls"
+    LINKS = "links"
 
 
 class NetlinkKernel:
@@ -72,7 +87,7 @@ class NetlinkKernel:
     def __init__(self, pyroute: AsyncIPRoute) -> None:
         self._pyroute = pyroute
         self._listener = Listener()
-        self._routes = RouteSocket()
+        self._requests = RequestSocket()
         self._devices = Devices()
         self._written: dict[int, RouteOp] = {}
         self._decoded: dict[bytes, Route | None] = {}
@@ -90,7 +105,7 @@ class NetlinkKernel:
 
     async def close(self) -> None:
         self._listener.close()
-        self._routes.close()
+        self._requests.close()
         self._pyroute.close()
 
     # Changes.
@@ -124,12 +139,14 @@ class NetlinkKernel:
                 yield AddressNow(self._address_of(_parse(ifaddrmsg, message)))
             case MessageType.DELETE_ADDRESS:
                 yield AddressGone(self._address_of(_parse(ifaddrmsg, message)))
+            case MessageType.NEW_NEIGHBOUR | MessageType.DELETE_NEIGHBOUR:
+                yield from self._entry_changes(message)
             case MessageType.NEW_SETTINGS:
                 yield SettingsChanged(self._settings_of(rtmsg.decode_settings(message.body)))
 
     def _route_of(self, message: Message) -> Route | None:
         """The route of an event, unless it is of another table than main."""
-        is_echo = message.port == self._routes.port and message.kind == MessageType.NEW_ROUTE
+        is_echo = message.port == self._requests.port and message.kind == MessageType.NEW_ROUTE
         if is_echo and (op := self._written.get(message.sequence)) is not None:
             return op.route
         route = rtmsg.decode_route(message.body, self._devices.names)
@@ -139,13 +156,24 @@ class NetlinkKernel:
         parsed = _parse(ifinfmsg, message)
         if parsed["family"] != socket.AF_UNSPEC:
             return  # a bridge tells of its ports here; the device itself stays
-        link = _link_of(parsed)
+        link = link_of(parsed, self._devices.name_of)
         if message.kind == MessageType.NEW_LINK:
             self._devices.know(link)
             yield LinkNow(link)
         else:
             self._devices.forget(link.index)
             yield LinkGone(link.name, link.index)
+
+    def _entry_changes(self, message: Message) -> Iterator[Change]:
+        found = ndmsg.decode(message.body, self._vxlan_devices())
+        if found is not None:
+            entry, is_permanent = found
+            is_there = is_permanent and message.kind == MessageType.NEW_NEIGHBOUR
+            yield EntryNow(entry) if is_there else EntryGone(entry)
+
+    def _vxlan_devices(self) -> Mapping[int, str]:
+        indexes = self._devices.indexes
+        return {indexes[name]: name for name in VXLAN_DEVICES if name in indexes}
 
     def _settings_of(self, index: int) -> str:
         return _SETTINGS_OF_MANY.get(index) or self._devices.name_of(index)
@@ -159,14 +187,17 @@ class NetlinkKernel:
 
     async def read(self) -> Actual:
         try:
-            links = [_link_of(parsed) async for parsed in await self._pyroute.get_links()]
+            parsed_links = [parsed async for parsed in await self._pyroute.get_links()]
+            names = {parsed["index"]: parsed.get_attr("IFLA_IFNAME") for parsed in parsed_links}
+            links = [link_of(parsed, lambda index: names.get(index) or f"if{index}") for parsed in parsed_links]
             self._devices.know_only(links)
             addresses = frozenset([self._address_of(parsed) async for parsed in await self._pyroute.get_addr()])
             known = self._start_list()
             routes, shadowed = _by_key([*await self._list(4, known), *await self._list(6, known)])
+            entries = frozenset(await self._list_entries())
         except (OSError, NetlinkError, rtmsg.Malformed) as error:
             raise KernelUnavailable(f"netlink: {error}") from error
-        return Actual({link.name: link for link in links}, addresses, routes, shadowed)
+        return Actual({link.name: link for link in links}, addresses, routes, shadowed, entries=entries)
 
     def _start_list(self) -> Mapping[bytes, Route | None]:
         """What the last list was decoded to, unless names have changed since."""
@@ -175,7 +206,8 @@ class NetlinkKernel:
         return known
 
     async def _list(self, version: int, known: Mapping[bytes, Route | None]) -> list[Route]:
-        found = [self._decode(body, known) for body in await self._routes.read(version)]
+        bodies = await self._requests.read(lambda sequence: rtmsg.encode_dump(version, sequence, table=MAIN_TABLE))
+        found = [self._decode(body, known) for body in bodies]
         return [one for one in found if one is not None and one.table == MAIN_TABLE and one.dst.version == version]
 
     def _decode(self, body: bytes, known: Mapping[bytes, Route | None]) -> Route | None:
@@ -183,6 +215,16 @@ class NetlinkKernel:
         route = known[body] if body in known else rtmsg.decode_route(body, self._devices.names)
         self._decoded[body] = route
         return route
+
+    async def _list_entries(self) -> list[Entry]:
+        devices = self._vxlan_devices()
+        entries: list[Entry] = []
+        for index in devices:
+            for family in ndmsg.FAMILIES:
+                bodies = await self._requests.read(partial(ndmsg.encode_dump, family, index))
+                found = (ndmsg.decode(body, devices) for body in bodies)
+                entries += [each[0] for each in found if each is not None and each[1]]
+        return entries
 
     def read_sysctls(self, paths: Collection[str]) -> Mapping[str, str]:
         found: dict[str, str] = {}
@@ -195,42 +237,38 @@ class NetlinkKernel:
 
     async def apply(self, ops: Sequence[Op]) -> Sequence[Refusal | None]:
         results: list[Refusal | None] = []
-        for are_routes, group in groupby(ops, key=lambda op: not isinstance(op, RaiseLink | WriteSysctl)):
-            if are_routes:
-                results += await self._write_routes(list(group))  # type: ignore[arg-type]  # by the key above
-            else:
-                results += [await self._do(op) for op in group]
+        for kind, group in groupby(ops, key=_batch_of):
+            results += await self._apply_alike(kind, list(group))
         return results
 
-    async def _do(self, op: Op) -> Refusal | None:
-        match op:
-            case RaiseLink(device):
-                return await self._raise(device)
-            case WriteSysctl(path, value):
-                return _write_sysctl(path, value)
-            case _:
-                raise TypeError(op)
-
-    async def _raise(self, device: str) -> Refusal | None:
+    async def _apply_alike(self, kind: Batch, ops: Sequence[Any]) -> list[Refusal | None]:
         try:
-            await self._pyroute.link("set", index=self._devices.indexes[device], state="up")
-        except KeyError:
-            return Refusal(errno.ENODEV)
-        except NetlinkError as error:
-            return Refusal(error.code)
-        return None
+            if kind is Batch.ROUTES:
+                return await self._write_routes(ops)
+            if kind is Batch.ENTRIES:
+                return await self._write_entries(ops)
+        except (OSError, rtmsg.Malformed) as error:
+            raise KernelUnavailable(f"netlink: {error}") from error
+        if kind is Batch.SYSCTLS:
+            return [_write_sysctl(op.path, op.value) for op in ops]
+        return await change_links(self._pyroute, ops, self._devices.indexes)
 
     async def _write_routes(self, ops: Sequence[RouteOp]) -> list[Refusal | None]:
         refused = {place: Refusal(errno.ENODEV) for place, op in enumerate(ops) if not self._has_devices(op)}
         sent = [place for place in range(len(ops)) if place not in refused]
-        first = self._routes.take_sequences(len(sent))
+        first = self._requests.take_sequences(len(sent))
         self._written.update((first + offset, ops[place]) for offset, place in enumerate(sent))
-        try:
-            answers = await self._routes.write([ops[place] for place in sent], first, self._devices.indexes)
-        except (OSError, rtmsg.Malformed) as error:
-            raise KernelUnavailable(f"netlink: {error}") from error
+        answers = await self._requests.write([ops[place] for place in sent], first, self._devices.indexes, rtmsg.encode)
         refused |= {sent[answer.sequence - first]: Refusal(answer.code, answer.text) for answer in answers}
         return [refused.get(place) for place in range(len(ops))]
+
+    async def _write_entries(self, ops: Sequence[EntryOp]) -> list[Refusal | None]:
+        known = [op for op in ops if op.entry.device in self._devices.indexes]
+        first = self._requests.take_sequences(len(known))
+        answers = await self._requests.write(known, first, self._devices.indexes, ndmsg.encode)
+        refused = {known[answer.sequence - first]: Refusal(answer.code, answer.text) for answer in answers}
+        lost = dict.fromkeys((op for op in ops if op.entry.device not in self._devices.indexes), Refusal(errno.ENODEV))
+        return [lost.get(op) or refused.get(op) for op in ops]
 
     def _has_devices(self, op: RouteOp) -> bool:
         return all(hop.device in self._devices.indexes for hop in op.route.hops)
@@ -258,17 +296,18 @@ def _parse(kind: Any, message: Message) -> Any:
     return parsed
 
 
-def _link_of(parsed: Any) -> Link:
-    info = parsed.get_attr("IFLA_LINKINFO")
-    return Link(
-        name=parsed.get_attr("IFLA_IFNAME"),
-        index=parsed["index"],
-        kind=(info and info.get_attr("IFLA_INFO_KIND")) or "",
-        mac=parsed.get_attr("IFLA_ADDRESS") or "",
-        mtu_bytes=parsed.get_attr("IFLA_MTU") or 0,
-        is_up=bool(parsed["flags"] & _IFF_UP),
-        has_carrier=bool(parsed["flags"] & _IFF_LOWER_UP),
-    )
+_BATCHES: Mapping[type, Batch] = {
+    AddRoute: Batch.ROUTES,
+    ReplaceRoute: Batch.ROUTES,
+    DeleteRoute: Batch.ROUTES,
+    SetEntry: Batch.ENTRIES,
+    DeleteEntry: Batch.ENTRIES,
+    WriteSysctl: Batch.SYSCTLS,
+}
+
+
+def _batch_of(op: Op) -> Batch:
+    return _BATCHES.get(type(op), Batch.LINKS)
 
 
 def _write_sysctl(path: str, value: str) -> Refusal | None:

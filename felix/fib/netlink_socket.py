@@ -1,4 +1,4 @@
-"""Raw rtnetlink sockets: one that listens, and one that writes routes and lists them. Bytes only, no pyroute2.
+"""Raw rtnetlink sockets: one that listens, and one that writes and lists in bulk. Bytes only, no pyroute2.
 
 The kernel handles what is sent before ``send`` returns, so answers are there to be read at once, and by then the echo
 of every change is on the listener's queue: reading blocks for no longer than the kernel needs to copy.
@@ -11,10 +11,12 @@ import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from felix.fib import rtmsg
-from felix.fib.model import MAIN_TABLE, RouteOp
 from felix.fib.rtmsg import Answer, Batch, Flag, MessageType
+
+T = TypeVar("T")
 
 _NETLINK_CAPPED_ACK = 10
 _NETLINK_EXTENDED_ACK = 11
@@ -22,8 +24,8 @@ _NETLINK_STRICT_CHECK = 12
 _SOL_NETLINK = 270
 _SO_RECEIVE_BUFFER_FORCE = 33
 
-# Links; IPv4 addresses and routes; IPv6 addresses and routes; settings of both.
-_GROUPS = 1 << 0 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 23 | 1 << 24
+# Links; neighbours; IPv4 addresses and routes; IPv6 addresses and routes; settings of both.
+_GROUPS = 1 << 0 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 23 | 1 << 24
 _LISTENER_BUFFER_BYTES = 16 << 20
 _WRITER_BUFFER_BYTES = 4 << 20
 _MOST_UNREAD_BYTES = 32 << 20
@@ -89,7 +91,7 @@ class Listener:
         self._socket.close()
 
 
-class RouteSocket:
+class RequestSocket:
     """Raises OSError and rtmsg.Malformed; after either the next request is as good as the first."""
 
     def __init__(self) -> None:
@@ -106,12 +108,18 @@ class RouteSocket:
         self._next_sequence += count
         return first
 
-    async def write(self, ops: Sequence[RouteOp], first_sequence: int, indexes: Mapping[str, int]) -> list[Answer]:
+    async def write(
+        self,
+        ops: Sequence[T],
+        first_sequence: int,
+        indexes: Mapping[str, int],
+        encode_one: Callable[[T, int, Mapping[str, int]], bytes],
+    ) -> list[Answer]:
         """The refusals. Every device of the ops is in ``indexes``."""
         refusals: list[Answer] = []
-        for batch in rtmsg.encode_batches(ops, first_sequence, indexes):
+        for batch in rtmsg.encode_batches(ops, first_sequence, indexes, encode_one):
             refusals += self._send(batch)
-            await asyncio.sleep(0)  # others have their turn between thousands of routes
+            await asyncio.sleep(0)  # others have their turn between thousands of ops
         return refusals
 
     def _send(self, batch: Batch) -> list[Answer]:
@@ -127,21 +135,21 @@ class RouteSocket:
                 if answer.sequence == batch.last:
                     return refusals
 
-    async def read(self, version: int) -> list[bytes]:
-        """The main table's routes of one family, as they are on the wire.
+    async def read(self, encode_dump: Callable[[int], bytes]) -> list[bytes]:
+        """The bodies of what the kernel lists; ``encode_dump`` makes the request with a sequence number.
 
         A list that changes interrupt is asked for again a few times. After that it may lack some, whose writes are then
         refused, so that they are found.
         """
         for _ in range(_LIST_ATTEMPTS):
-            bodies, is_whole = await self._read_once(version)
+            bodies, is_whole = await self._read_once(encode_dump)
             if is_whole:
                 break
         return bodies
 
-    async def _read_once(self, version: int) -> tuple[list[bytes], bool]:
+    async def _read_once(self, encode_dump: Callable[[int], bytes]) -> tuple[list[bytes], bool]:
         sequence = self.take_sequences(1)
-        self._socket.send(rtmsg.encode_dump(version, sequence, table=MAIN_TABLE))
+        self._socket.send(encode_dump(sequence))
         bodies: list[bytes] = []
         is_whole = True
         while True:
@@ -152,7 +160,7 @@ class RouteSocket:
                 if message.kind == MessageType.DONE:
                     return bodies, is_whole
                 if message.kind == MessageType.ERROR:
-                    raise OSError(rtmsg.decode_answer(message).code, "the kernel refuses to list its routes")
+                    raise OSError(rtmsg.decode_answer(message).code, "the kernel refuses to list what it holds")
                 bodies.append(message.body)
             await asyncio.sleep(0)
 

@@ -5,7 +5,7 @@ memory recognises what an earlier one wrote (invariant 3) and leaves alone what 
 
 - inside one of our networks (the pools; networks that were pools and still have routes):
     proto bird   through any device but a pod's, and blackholes
-    proto boot   on a pod's device (cali*), whatever the metric: upstream's Felix gives them 1024
+    proto boot   on a pod's device (cali*), whatever the metric: upstream's Felix gives them 1024; on a VXLAN device
     proto 80     unicast and blackholes, on any device: upstream's Felix. Recognised, never written
 - anywhere else the same, but only for the exact keys that the journal names: an administrator's own BIRD writes there
   too.
@@ -21,7 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from felix.fib.model import MAIN_TABLE, PROTOCOL_NAMES, Network, Protocol, Route, RouteKey, RouteType
+from felix.fib.model import MAIN_TABLE, PROTOCOL_NAMES, Address, Network, Protocol, Route, RouteKey, RouteType
+from felix.fib.tunnel import VXLAN_DEVICES
 from felix.prefixes import PrefixTable
 
 
@@ -52,6 +53,10 @@ class Ownership:
         written.
         """
         return self._inside.best(key.dst) is not None or key in self.keys
+
+    def is_pooled(self, address: Address) -> bool:
+        """Whether it lies inside one of the networks."""
+        return self._inside.best_at(address) is not None
 
     def is_pod_device(self, name: str) -> bool:
         return name.startswith(self.pod_prefix)
@@ -99,7 +104,7 @@ def _has_our_form(route: Route, ownership: Ownership) -> bool:
         case Protocol.BIRD:
             return not to_pod
         case Protocol.BOOT:
-            return to_pod
+            return to_pod or any(hop.device in VXLAN_DEVICES for hop in route.hops)
         case _:
             return False
 

@@ -10,7 +10,8 @@ Owns the decision and nothing else: it reads no kernel and writes none. The rule
 - A route goes only when the source that would want it is in sync (invariants 4 and 8), and not while its destination is
   wanted but waits for something: the old way is better than none.
 - A route through a device that is absent or down waits, with the reason. Devices of pods are raised, no other is.
-- Links before sysctls before routes: what is referred to is there before what refers to it.
+- Tunnels and links before sysctls before routes: what is referred to is there before what refers to it, and goes
+  after it (:mod:`felix.fib.tunnel_plan`).
 
 Whatever cannot be told from the state alone has no place here, with one exception: ``displaced`` are keys at which our
 own route was replaced by hand while we looked on. ``ip route replace`` without more writes proto boot, the mark of a
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
+from felix.fib import tunnel_plan
 from felix.fib.model import (
     Actual,
     AddRoute,
@@ -45,12 +47,14 @@ class InSync:
     """Which sources have told everything they know since their last interruption. Only those can make a route go.
 
     ``pods``: local endpoints, for routes on pods' devices. ``blocks``: our own affinities, for blackholes. ``remote``:
-    what other nodes have and how it is reached (BGP, blocks, pools), for everything else.
+    what other nodes have and how it is reached (BGP, blocks, pools), for everything else. ``tunnels``: which of them
+    this node needs, for their devices, addresses and entries.
     """
 
     pods: bool = False
     blocks: bool = False
     remote: bool = False
+    tunnels: bool = False
 
     def covers(self, route: Route, ownership: Ownership) -> bool:
         if route.type is RouteType.BLACKHOLE:
@@ -61,12 +65,13 @@ class InSync:
 
 
 NOTHING_IN_SYNC = InSync()
-ALL_IN_SYNC = InSync(pods=True, blocks=True, remote=True)
+ALL_IN_SYNC = InSync(pods=True, blocks=True, remote=True, tunnels=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``makes`` first, all of them; then ``removals``, less those that a failed make calls off (:func:`removable`).
+    """``makes`` first, all of them; then ``removals``, less those that a failed make calls off (:func:`removable`);
+    then ``cleanups``, what nothing refers to any more.
 
     ``unclaimed``: keys of ``makes`` that the ownership does not claim; into the journal before anything is
     written. ``pending``: wanted, but something is missing. ``conflicts``: wanted, but a foreign route has the key.
@@ -74,13 +79,14 @@ class Plan:
 
     makes: tuple[Op, ...] = ()
     removals: tuple[DeleteRoute, ...] = ()
+    cleanups: tuple[Op, ...] = ()
     unclaimed: frozenset[RouteKey] = frozenset()
     pending: Mapping[RouteKey, str] = field(default_factory=dict)
     conflicts: Mapping[RouteKey, str] = field(default_factory=dict)
 
     @property
     def ops(self) -> tuple[Op, ...]:
-        return (*self.makes, *self.removals)
+        return (*self.makes, *self.removals, *self.cleanups)
 
     def __str__(self) -> str:
         return "".join(f"{op}\n" for op in self.ops)
@@ -102,11 +108,13 @@ def plan(
     removals = sorted(_removals(desired, actual, ownership, in_sync, waiting), key=_least_specific_first)
     return Plan(
         makes=(
+            *tunnel_plan.makes(desired, actual),
             *(RaiseLink(device) for device in sorted(raised)),
             *_sysctl_writes(desired, actual),
             *sorted(writes.ops, key=_most_specific_first),
         ),
         removals=tuple(removals),
+        cleanups=tuple(tunnel_plan.removals(desired, actual, ownership)) if in_sync.tunnels else (),
         unclaimed=frozenset(op.route.key for op in writes.ops if not ownership.claims(op.route.key)),
         pending=writes.pending,
         conflicts=writes.conflicts,

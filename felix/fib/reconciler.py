@@ -28,7 +28,9 @@ from felix.fib.journal import Journal, JournalUnavailable
 from felix.fib.kernel import AddressNow, Change, Kernel, KernelUnavailable, LinkNow
 from felix.fib.mirror import Mirror, Surroundings
 from felix.fib.model import (
+    AddAddress,
     AddRoute,
+    DeleteAddress,
     DeleteRoute,
     Desired,
     Network,
@@ -44,10 +46,17 @@ from felix.fib.owner import Ownership, is_ours
 from felix.fib.pace import Pace
 from felix.fib.plan import ALL_IN_SYNC, InSync, Plan, plan, removable
 from felix.fib.status import Applied, Counters, NotSettled, Report, State, Status
+from felix.fib.tunnel import ChangeTunnel, DeleteEntry, MakeTunnel, RemoveTunnel, SetEntry
 
 REFRESH_S = 90.0
 _HOPELESS_AFTER = 3  # refusals: until then a write may just have met a device on its way up or down
 _READ_ATTEMPTS = 3
+_GONE = {
+    DeleteRoute: errno.ESRCH,
+    DeleteAddress: errno.EADDRNOTAVAIL,
+    DeleteEntry: errno.ENOENT,
+    RemoveTunnel: errno.ENODEV,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,6 +298,7 @@ class Reconciler:
         failed = [one.op.route.dst for one in self._failures if isinstance(one.op, AddRoute | ReplaceRoute)]
         removals = removable(decided.removals, failed)
         await self._apply([op for op in removals if self._failures.may_try(op, self._now())])
+        await self._apply([op for op in decided.cleanups if self._failures.may_try(op, self._now())])
         self._failures.forget_due(self._now())
 
     def _journal_first(self, decided: Plan) -> None:
@@ -315,7 +325,7 @@ class Reconciler:
                 self._failures.add(op, refusal, self._now())
                 self._mirror.is_stale = True  # it is not as we thought
         self._mirror.learn_sysctls({op.path: op.value for op in done if isinstance(op, WriteSysctl)})
-        removed = sum(isinstance(op, DeleteRoute) for op in done)
+        removed = sum(type(op) in _GONE for op in done)
         self._count(written=len(done) - removed, removed=removed, refused=len(ops) - len(done))
 
     def _why(self, op: Op) -> Why | None:
@@ -324,10 +334,21 @@ class Reconciler:
             case AddRoute(route) | ReplaceRoute(route):
                 return item[1] if (item := self.desired.routes.get(route.key)) is not None else None
             case RaiseLink(device):
-                return self.desired.devices_up.get(device)
+                return self.desired.devices_up.get(device) or self._why_tunnel(device)
             case WriteSysctl(path):
                 return found[1] if (found := self.desired.sysctls.get(path)) is not None else None
+            case MakeTunnel(tunnel):
+                return self._why_tunnel(tunnel.name)
+            case ChangeTunnel(device):
+                return self._why_tunnel(device)
+            case AddAddress(address):
+                return self._why_tunnel(address.device)
+            case SetEntry(entry):
+                return self._why_tunnel(entry.device)
         return None
+
+    def _why_tunnel(self, device: str) -> Why | None:
+        return found[1] if (found := self.desired.tunnels.get(device)) is not None else None
 
     # Waiting.
 
@@ -360,4 +381,4 @@ def _is_unclaimed(op: Op, decided: Plan) -> bool:
 
 
 def _is_gone_anyway(op: Op, refusal: Refusal) -> bool:
-    return isinstance(op, DeleteRoute) and refusal.code == errno.ESRCH
+    return refusal.code == _GONE.get(type(op))

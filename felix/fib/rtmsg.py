@@ -15,14 +15,17 @@ Source: linux/netlink.h, linux/rtnetlink.h; net/ipv4/fib_frontend.c, net/ipv6/ro
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from struct import Struct
+from typing import TypeVar
 
 from felix.fib.model import Address, AddRoute, DeleteRoute, Hop, Network, ReplaceRoute, Route, RouteOp, RouteType
+
+T = TypeVar("T")
 
 
 class MessageType(IntEnum):
@@ -36,6 +39,9 @@ class MessageType(IntEnum):
     NEW_ROUTE = 24
     DELETE_ROUTE = 25
     GET_ROUTE = 26
+    NEW_NEIGHBOUR = 28
+    DELETE_NEIGHBOUR = 29
+    GET_NEIGHBOUR = 30
     NEW_SETTINGS = 80
 
 
@@ -104,11 +110,11 @@ def encode(op: RouteOp, sequence: int, indexes: Mapping[str, int], *, wants_answ
         flags |= Flag.ACK
     route = op.route
     dst = route.dst
-    attributes = _encode_attributes(route, indexes)
+    encoded = _encode_attributes(route, indexes)
     only_hop_is_onlink = len(route.hops) == 1 and route.hops[0].onlink
     return (
         _ROUTE_REQUEST.pack(
-            _ROUTE_REQUEST.size + len(attributes),
+            _ROUTE_REQUEST.size + len(encoded),
             kind,
             flags,
             sequence,
@@ -123,7 +129,7 @@ def encode(op: RouteOp, sequence: int, indexes: Mapping[str, int], *, wants_answ
             route.type,
             _ONLINK if only_hop_is_onlink else 0,
         )
-        + attributes
+        + encoded
     )
 
 
@@ -134,7 +140,7 @@ def _encode_attributes(route: Route, indexes: Mapping[str, int]) -> bytes:
     if route.source is not None:
         made += _encode_address(Attribute.PREFERRED_SOURCE, route.source)
     if route.mtu_bytes:
-        made += _encode_attribute(Attribute.METRICS, _NUMBER.pack(8, _METRIC_MTU, route.mtu_bytes))
+        made += encode_attribute(Attribute.METRICS, _NUMBER.pack(8, _METRIC_MTU, route.mtu_bytes))
     if route.table >= 256:
         made += _NUMBER.pack(8, Attribute.TABLE, route.table)
     if len(route.hops) == 1:
@@ -142,7 +148,7 @@ def _encode_attributes(route: Route, indexes: Mapping[str, int]) -> bytes:
         made += _encode_gateway(route, hop) + _NUMBER.pack(8, Attribute.OIF, _index(hop, indexes))
     elif route.hops:
         hops = b"".join(_encode_hop(route, hop, indexes) for hop in route.hops)
-        made += _encode_attribute(Attribute.MULTIPATH, hops)
+        made += encode_attribute(Attribute.MULTIPATH, hops)
     return made
 
 
@@ -157,7 +163,7 @@ def _encode_gateway(route: Route, hop: Hop) -> bytes:
         return b""
     if hop.via.version == route.dst.version:
         return _encode_address(Attribute.GATEWAY, hop.via)
-    return _encode_attribute(Attribute.VIA, _U16.pack(FAMILY[hop.via.version]) + hop.via.packed)
+    return encode_attribute(Attribute.VIA, _U16.pack(FAMILY[hop.via.version]) + hop.via.packed)
 
 
 def _index(hop: Hop, indexes: Mapping[str, int]) -> int:
@@ -170,10 +176,10 @@ def _index(hop: Hop, indexes: Mapping[str, int]) -> int:
 def _encode_address(kind: Attribute, address: Address) -> bytes:
     if address.version == 4:
         return _ADDRESS_V4.pack(8, kind, address.packed)
-    return _encode_attribute(kind, address.packed)
+    return encode_attribute(kind, address.packed)
 
 
-def _encode_attribute(kind: Attribute, payload: bytes) -> bytes:
+def encode_attribute(kind: int, payload: bytes) -> bytes:
     return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
@@ -187,16 +193,22 @@ class Batch:
 
 
 def encode_batches(
-    ops: Iterable[RouteOp], first_sequence: int, indexes: Mapping[str, int], *, longest_bytes: int = 1 << 16
+    ops: Iterable[T],
+    first_sequence: int,
+    indexes: Mapping[str, int],
+    encode_one: Callable[[T, int, Mapping[str, int]], bytes],
+    *,
+    longest_bytes: int = 1 << 16,
 ) -> Iterator[Batch]:
     """The ops in order, each with the next sequence number, packed into sends of about ``longest_bytes``.
 
-    Raises UnknownDevice when it comes to an op that names one; the batches before it are unharmed.
+    ``encode_one`` is :func:`encode`, or what encodes other ops. Raises UnknownDevice when it comes to an op that names
+    one; the batches before it are unharmed.
     """
     messages: list[bytes] = []
     size_bytes, first, sequence = 0, first_sequence, first_sequence
     for op in ops:
-        messages.append(encode(op, sequence, indexes))
+        messages.append(encode_one(op, sequence, indexes))
         size_bytes += len(messages[-1])
         if size_bytes >= longest_bytes:
             yield _sealed(messages, first, sequence)
@@ -274,7 +286,7 @@ def decode_answer(message: Message) -> Answer:
     text = b""
     if message.flags & Flag.ACK_ATTRIBUTES:
         offset = 4 + (_HEADER.size if message.flags & Flag.CAPPED else (length + 3) & ~3)
-        text = _attributes(message.body, offset).get(_ANSWER_TEXT, b"")
+        text = attributes(message.body, offset).get(_ANSWER_TEXT, b"")
     return Answer(sequence, -code, text.rstrip(b"\0").decode(errors="replace"))
 
 
@@ -283,7 +295,7 @@ def decode_settings(body: bytes) -> int:
 
     The kernel tells of forwarding, proxy_arp, proxy_ndp, rp_filter and few others. Raises Malformed.
     """
-    index = _attributes(body, 4).get(_SETTINGS_INDEX, b"")
+    index = attributes(body, 4).get(_SETTINGS_INDEX, b"")
     if len(index) != 4:
         raise Malformed("settings of no device")
     return int(_S32.unpack(index)[0])
@@ -306,7 +318,7 @@ def _decode_route(body: bytes, names: Mapping[int, str]) -> Route | None:
     version = _VERSION.get(family)
     if version is None or flags & _CLONED or type_ not in _ROUTE_TYPES:
         return None
-    found = _attributes(body, _ROUTE.size)
+    found = attributes(body, _ROUTE.size)
     kind = _ROUTE_TYPES[type_]
     source = found.get(Attribute.PREFERRED_SOURCE)
     return Route(
@@ -319,7 +331,7 @@ def _decode_route(body: bytes, names: Mapping[int, str]) -> Route | None:
         table=_number(found.get(Attribute.TABLE), table),
         tos=tos,
         mtu_bytes=_decode_mtu(found.get(Attribute.METRICS)),
-        source=None if source is None else _address(source),
+        source=None if source is None else address(source),
     )
 
 
@@ -342,24 +354,24 @@ def _decode_multipath(data: bytes, names: Mapping[int, str]) -> Iterator[Hop]:
         length, flags, weight, index = _NEXT_HOP.unpack_from(data, offset)
         if length < _NEXT_HOP.size:
             raise Malformed(f"a next hop of {length} bytes")
-        found = _attributes(data[offset : offset + length], _NEXT_HOP.size)
+        found = attributes(data[offset : offset + length], _NEXT_HOP.size)
         yield Hop(_name(index, names), _decode_gateway(found), bool(flags & _ONLINK), weight + 1)
         offset += (length + 3) & ~3
 
 
 def _decode_gateway(found: Mapping[int, bytes]) -> Address | None:
     if Attribute.GATEWAY in found:
-        return _address(found[Attribute.GATEWAY])
+        return address(found[Attribute.GATEWAY])
     if Attribute.VIA in found:
-        return _address(found[Attribute.VIA][2:])
+        return address(found[Attribute.VIA][2:])
     return None
 
 
 def _decode_mtu(metrics: bytes | None) -> int:
-    return 0 if metrics is None else _number(_attributes(metrics, 0).get(_METRIC_MTU), 0)
+    return 0 if metrics is None else _number(attributes(metrics, 0).get(_METRIC_MTU), 0)
 
 
-def _attributes(data: bytes, offset: int) -> dict[int, bytes]:
+def attributes(data: bytes, offset: int) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     end = len(data)
     while offset + 4 <= end:
@@ -380,7 +392,7 @@ def _name(index: int, names: Mapping[int, str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _address(packed: bytes) -> Address:
+def address(packed: bytes) -> Address:
     return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
 
 

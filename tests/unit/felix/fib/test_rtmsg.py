@@ -43,7 +43,7 @@ def test_a_new_key_is_exclusive_and_a_replacement_does_not_create() -> None:
 
 
 def test_only_the_last_message_of_a_batch_asks_for_an_answer() -> None:
-    batches = list(rtmsg.encode_batches(adds(100), 1000, INDEXES, longest_bytes=2000))
+    batches = list(rtmsg.encode_batches(adds(100), 1000, INDEXES, rtmsg.encode, longest_bytes=2000))
     assert [(batch.first, batch.last) for batch in batches] == [(1000, 1038), (1039, 1077), (1078, 1099)]
     for batch in batches:
         messages = list(rtmsg.split(batch.data))
@@ -52,7 +52,7 @@ def test_only_the_last_message_of_a_batch_asks_for_an_answer() -> None:
 
 
 def test_nothing_to_write_is_no_batch() -> None:
-    assert list(rtmsg.encode_batches([], 1, INDEXES)) == []
+    assert list(rtmsg.encode_batches([], 1, INDEXES, rtmsg.encode)) == []
 
 
 def test_a_device_without_an_index_is_named_in_the_error() -> None:
