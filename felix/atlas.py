@@ -6,20 +6,20 @@ because one node has many blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from datastore.resource import Key
-from datastore.resources import IPPool
-from felix.choose import Encap, choose
-from felix.encap import direct
+from datastore.resources import IPPool, Node
+from felix import mtu
+from felix.choose import Choice, Peer, choose
+from felix.encap import direct, ipip, vxlan
 from felix.encap.way import NoWay, Way
 from felix.fib.model import Address, Network, Why
 from felix.ground import Ground
 from felix.prefixes import PrefixTable
 from felix.reach.reach import Reach, Source
+from felix.tunnels import Tunnel
 from felix.view import View
-
-WAYS: Mapping[Encap, Callable[[Sequence[Address], Ground], Way | NoWay]] = {Encap.DIRECT: direct.way_to}
 
 
 class Atlas:
@@ -29,8 +29,11 @@ class Atlas:
         self.version = view.map_version
         self._me = view.nodes.get(Key("Node", view.node))
         self._pools = PrefixTable((pool.cidr, pool) for pool in view.pools.values())
-        self._names = dict(_node_names(view))
+        self._nodes = dict(_by_address(view))
         self._ground = Ground(view.surroundings)
+        links = view.surroundings.links
+        self._up = frozenset(tunnel for tunnel in Tunnel if tunnel.device in links and links[tunnel.device].is_up)
+        self._host_mtu_bytes = mtu.of_host(links.values())
         self._ways: dict[tuple[str, tuple[Address, ...], str], tuple[Way | NoWay, Why]] = {}
 
     def pool_of(self, dst: Network) -> IPPool | None:
@@ -49,24 +52,34 @@ class Atlas:
     def _find(self, reach: Reach, pool: IPPool | None) -> tuple[Way | NoWay, Why]:
         if not reach.next_hops:
             return NoWay("no address"), Why(f"node {reach.told_by} has no address")
-        choice = choose(pool, self._me, reach.next_hops[0])
+        address = reach.next_hops[0]
+        peer = Peer(address, self._nodes.get(address))
+        choice = choose(pool, self._me, peer, self._up)
         origin = f"{choice.rule}, {self._teller(reach)}"
-        way_to = WAYS.get(choice.encap)
-        if way_to is None:
-            return NoWay("no such encapsulation"), Why(f"{origin}: there is no {choice.encap.value} here")
-        way = way_to(reach.next_hops, self._ground)
+        way = self._way_of(choice, peer, reach)
         return way, Why(f"{origin}: {way.why}" if isinstance(way, NoWay) else origin)
+
+    def _way_of(self, choice: Choice, peer: Peer, reach: Reach) -> Way | NoWay:
+        tunnel = choice.tunnel
+        if tunnel is None or peer.node is None:
+            return direct.way_to(reach.next_hops, self._ground)
+        if tunnel is Tunnel.IPIP:
+            return ipip.way_to(reach.next_hops)
+        published = tunnel.published(peer.node)
+        if published is None:
+            return NoWay(f"{peer.node.name} publishes no tunnel address")
+        return vxlan.way_to(published, tunnel, mtu.of_tunnel(tunnel, self._host_mtu_bytes))
 
     def _teller(self, reach: Reach) -> str:
         """``node node2, bgp 192.168.50.11``."""
         if reach.source is Source.BLOCKS:
             return f"node {reach.told_by}, its block"
-        name = self._names.get(reach.next_hops[0])
-        return f"node {name}, bgp {reach.told_by}" if name else f"bgp {reach.told_by}"
+        node = self._nodes.get(reach.next_hops[0])
+        return f"node {node.name}, bgp {reach.told_by}" if node is not None else f"bgp {reach.told_by}"
 
 
-def _node_names(view: View) -> Iterator[tuple[Address, str]]:
+def _by_address(view: View) -> Iterator[tuple[Address, Node]]:
     for node in view.nodes.values():
         for interface in (node.ipv4, node.ipv6):
             if interface is not None:
-                yield interface.ip, node.name
+                yield interface.ip, node

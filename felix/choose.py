@@ -6,20 +6,24 @@
     ipipMode                      BGP                         ipip, or direct (below)
     vxlanMode                     IPAM's blocks               vxlan, or direct (below)
 
-CrossSubnet is direct for a peer in this node's own subnet. Disabled pools count: they give out no addresses, but have
-some.
+CrossSubnet is direct for a peer in this node's own subnet. Direct is also what remains when one of the two cannot: the
+peer publishes no tunnel address, or this node's device is not up. A node publishes when it can receive, so while a pool
+changes its mode each peer is sent what it takes at that moment. Disabled pools count: they give out no addresses, but
+have some.
 
 Source: Calico felix/calc/l3_route_resolver (poolTypeForPool), confd's kernel filter; the documents for the forms.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from enum import Enum
 
 from datastore.resources import EncapMode, IPPool, Node
 from felix.fib.model import Address
 from felix.reach.reach import Source
+from felix.tunnels import Tunnel
 
 
 class Encap(Enum):
@@ -28,29 +32,49 @@ class Encap(Enum):
     VXLAN = "vxlan"
 
 
+_TUNNELS = {
+    (Encap.IPIP, 4): Tunnel.IPIP,
+    (Encap.VXLAN, 4): Tunnel.VXLAN,
+    (Encap.VXLAN, 6): Tunnel.VXLAN_V6,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``rule`` says it in words, for Why: ``pool default-ipv4-ippool, ipipMode CrossSubnet, same subnet``."""
+    """``rule`` says it in words, for Why: ``pool default-ipv4-ippool, ipipMode CrossSubnet, same subnet``. ``tunnel``
+    None is direct.
+    """
 
-    encap: Encap
+    tunnel: Tunnel | None
     rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who has the destination: the next hop, and the node that has that address, if one has."""
+
+    address: Address
+    node: Node | None = None
 
 
 def source_for(pool: IPPool | None) -> Source:
     return Source.BLOCKS if pool is not None and pool.vxlan_mode is not EncapMode.NEVER else Source.BGP
 
 
-def choose(pool: IPPool | None, me: Node | None, peer: Address) -> Choice:
-    """``me`` None (this node is not known yet) is in nobody's subnet."""
+def choose(pool: IPPool | None, me: Node | None, peer: Peer, up: Set[Tunnel]) -> Choice:
+    """``me`` None (this node is not known yet) is in nobody's subnet. ``up``: the tunnels whose device here is up."""
     if pool is None:
-        return Choice(Encap.DIRECT, "outside the pools")
+        return Choice(None, "outside the pools")
     encap, mode = _asked(pool)
-    if encap is Encap.DIRECT:
-        return Choice(encap, f"pool {pool.name}")
+    tunnel = _TUNNELS.get((encap, peer.address.version))
+    if tunnel is None:
+        return Choice(None, f"pool {pool.name}")
     rule = f"pool {pool.name}, {encap.value}Mode {mode.value}"
-    if mode is EncapMode.CROSS_SUBNET and is_same_subnet(me, peer):
-        return Choice(Encap.DIRECT, f"{rule}, same subnet")
-    return Choice(encap, rule)
+    if mode is EncapMode.CROSS_SUBNET and is_same_subnet(me, peer.address):
+        return Choice(None, f"{rule}, same subnet")
+    if why_not := _cannot(tunnel, peer, up):
+        return Choice(None, f"{rule}, but direct: {why_not}")
+    return Choice(tunnel, rule)
 
 
 def _asked(pool: IPPool) -> tuple[Encap, EncapMode]:
@@ -59,6 +83,15 @@ def _asked(pool: IPPool) -> tuple[Encap, EncapMode]:
     if pool.ipip_mode is not EncapMode.NEVER:
         return Encap.IPIP, pool.ipip_mode
     return Encap.DIRECT, EncapMode.NEVER
+
+
+def _cannot(tunnel: Tunnel, peer: Peer, up: Set[Tunnel]) -> str:
+    """Why this tunnel cannot carry packets to ``peer`` now, or ""."""
+    if peer.node is None:
+        return f"{peer.address} is no node's address"
+    if tunnel.published(peer.node) is None:
+        return f"{peer.node.name} publishes no tunnel address"
+    return "" if tunnel in up else f"{tunnel.device} is not up here"
 
 
 def is_same_subnet(me: Node | None, peer: Address) -> bool:

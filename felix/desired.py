@@ -6,9 +6,10 @@ the nearest wins: a pod of this node, then a block of this node, then what other
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from felix import tunnel_devices
 from felix.atlas import Atlas
 from felix.choose import source_for
 from felix.encap.way import NoWay
@@ -31,6 +32,7 @@ _POD_SYSCTLS = {
         "net/ipv6/conf/{}/forwarding": "1",
     },
 }
+_LOOSE = "net/ipv4/conf/{}/rp_filter"
 _NODE_SYSCTLS = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 _Placed = tuple[Route, Why] | Why | None
@@ -62,7 +64,8 @@ class Desirer:
         for route, why in chain(local.blackholes(view), local.pod_routes(view)):
             routes[route.key] = (route, why)
             pending.pop(route.dst, None)
-        return Desired(routes, pending, _devices_up(view), dict(_sysctls(view)))
+        tunnels = dict(tunnel_devices.wanted(view))
+        return Desired(routes, pending, _devices_up(view), dict(_sysctls(view, tunnels)), tunnels)
 
     def _remote(self, view: View) -> Iterator[tuple[Network, _Placed]]:
         """What other nodes and external neighbours have."""
@@ -98,8 +101,10 @@ def _devices_up(view: View) -> dict[str, Why]:
     return {one.device: Why(f"pod {local.pod_name(one)}") for one in local.endpoints(view)}
 
 
-def _sysctls(view: View) -> Iterator[tuple[str, tuple[str, Why]]]:
+def _sysctls(view: View, tunnels: Iterable[str]) -> Iterator[tuple[str, tuple[str, Why]]]:
     yield _NODE_SYSCTLS[4], ("1", _FORWARDING)
+    for device in tunnels:
+        yield _LOOSE.format(device), ("2", Why("packets may come through it that are answered another way"))
     for endpoint in local.endpoints(view):
         why = Why(f"pod {local.pod_name(endpoint)}")
         for version in sorted({network.version for network in endpoint.networks}):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 
 from felix.fib.model import Link
+from felix.tunnels import Tunnel
 
 UPLINKS = re.compile(r"^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)")
 FALLBACK_BYTES = 1460
@@ -23,3 +24,7 @@ def of_pod(asked_bytes: int, host_bytes: int) -> int:
 
 def of_host(links: Iterable[Link]) -> int:
     return min((link.mtu_bytes for link in links if link.is_up and UPLINKS.match(link.name)), default=FALLBACK_BYTES)
+
+
+def of_tunnel(tunnel: Tunnel, host_bytes: int) -> int:
+    return host_bytes - tunnel.overhead_bytes

@@ -20,6 +20,7 @@ from felix.fib.model import Network
 from felix.fib.plan import InSync
 from felix.reach.bgp import Announced
 from felix.reach.reach import Reach
+from felix.tunnels import Held, Tunnel
 
 Listed = IPPool | Node | BlockAffinity | IPAMBlock | WorkloadEndpoint
 KINDS = ("IPPool", "Node", "BlockAffinity", "IPAMBlock", "WorkloadEndpoint")
@@ -39,6 +40,7 @@ class View:
         self._tables: dict[str, dict[Key, Any]] = {kind: {} for kind in KINDS}
         self._listed: set[str] = set()
         self._announced = Announced()
+        self.held: Held = {}
 
     # What is known.
 
@@ -77,6 +79,7 @@ class View:
             pods="WorkloadEndpoint" in self._listed,
             blocks="BlockAffinity" in self._listed,
             remote=self.can_place_remote and self._announced.is_in_sync,
+            tunnels=self.can_place_remote and self.held.keys() >= set(Tunnel),
         )
 
     # What happens.
@@ -107,6 +110,10 @@ class View:
     def hear(self, message: Message) -> None:
         """From the BGP speaker."""
         self._announced.hear(message)
+
+    def hold(self, held: Held) -> None:
+        """This node's tunnel addresses, as far as they are known."""
+        self.held = dict(held)
 
     def see(self, surroundings: Surroundings) -> None:
         """From the kernel."""

@@ -17,8 +17,12 @@ def pool(cidr: str = "10.244.0.0/16", name: str = "default-ipv4-ippool", **spec:
     return decode(IPPool, Resource("IPPool", name, spec={"cidr": cidr, **spec}))
 
 
-def node(name: str, address: str) -> Node:
-    return decode(Node, Resource("Node", name, spec={"bgp": {"ipv4Address": address}}))
+def node(name: str, address: str, *, ipip: str = "", vxlan: str = "", vxlan_v6: str = "", address_v6: str = "") -> Node:
+    """``ipip``, ``vxlan``, ``vxlan_v6``: the tunnel addresses that it publishes."""
+    bgp = {"ipv4Address": address, "ipv6Address": address_v6, "ipv4IPIPTunnelAddr": ipip}
+    spec = {"ipv4VXLANTunnelAddr": vxlan, "ipv6VXLANTunnelAddr": vxlan_v6}
+    said = {key: value for key, value in spec.items() if value}
+    return decode(Node, Resource("Node", name, spec={"bgp": {k: v for k, v in bgp.items() if v}, **said}))
 
 
 def affinity(owner: str, cidr: str, state: str = "confirmed") -> BlockAffinity:
@@ -57,11 +61,17 @@ def learned(dst: str, *next_hops: str, peer: str = "") -> LearnedRoute:
     return LearnedRoute(ip_network(dst), tuple(ip_address(hop) for hop in next_hops), peer or next_hops[0])
 
 
-def surroundings(*routes: Route, address: str = "192.168.50.10", connected: str = "192.168.50.0/24") -> Surroundings:
-    """One uplink ens33 with its connected route, and ``routes``."""
+def surroundings(
+    *routes: Route,
+    address: str = "192.168.50.10",
+    connected: str = "192.168.50.0/24",
+    tunnels: tuple[str, ...] = (),
+) -> Surroundings:
+    """One uplink ens33 with its connected route, and ``routes``; ``tunnels``: devices that are up as well."""
     own = ip_address(address)
+    devices = (Link("ens33", 2, is_up=True), *(Link(name, 10 + n, is_up=True) for n, name in enumerate(tunnels)))
     return Surroundings(
-        links={"ens33": Link("ens33", 2, is_up=True)},
+        links={link.name: link for link in devices},
         addresses=frozenset({InterfaceAddress("ens33", own, ip_network(connected).prefixlen)}),
         routes=(connected_route(connected, source=address), *routes),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from felix.fib.model import Hop, Network, Route
+from felix.fib.model import Hop, Network, Protocol, Route
 from felix.reach.local import IPV6_METRIC
 
 
@@ -14,9 +14,11 @@ class Way:
 
     hops: tuple[Hop, ...]
     mtu_bytes: int = 0
+    protocol: int = Protocol.BIRD
 
     def to(self, dst: Network) -> Route:
-        return Route(dst, self.hops, metric=0 if dst.version == 4 else IPV6_METRIC, mtu_bytes=self.mtu_bytes)
+        metric = 0 if dst.version == 4 else IPV6_METRIC
+        return Route(dst, self.hops, protocol=self.protocol, metric=metric, mtu_bytes=self.mtu_bytes)
 
 
 @dataclass(frozen=True, slots=True)

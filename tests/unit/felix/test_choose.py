@@ -7,41 +7,60 @@ from functools import partial
 import pytest
 
 from datastore.resources import IPPool
-from felix.choose import choose, source_for
+from felix.choose import Choice, Peer, choose, source_for
+from felix.tunnels import Tunnel
 from tests.clusters import address, node, pool
 
 ME = node("node1", "192.168.50.10/24")
 p = partial(pool, "10.244.0.0/16", "p")
-NEAR, FAR = "192.168.50.11", "192.168.51.12"
+NEAR = node("node2", "192.168.50.11/24", ipip="10.244.104.0", vxlan="10.244.104.1")
+FAR = node("node3", "192.168.51.12/24", ipip="10.244.135.0", vxlan="10.244.135.1")
+ALL_UP = frozenset(Tunnel)
+NEAR_PEER, FAR_PEER = Peer(address("192.168.50.11"), NEAR), Peer(address("192.168.51.12"), FAR)
+
+
+def said(choice: Choice) -> str:
+    return f"{'direct' if choice.tunnel is None else choice.tunnel.device}: {choice.rule}"
 
 
 @pytest.mark.parametrize(
     ("of", "peer", "answer"),
     [
-        (None, FAR, "bgp, direct: outside the pools"),
-        (p(), NEAR, "bgp, direct: pool p"),
-        (p(), FAR, "bgp, direct: pool p"),
-        (p(disabled=True), FAR, "bgp, direct: pool p"),
-        (p(ipipMode="Always"), NEAR, "bgp, ipip: pool p, ipipMode Always"),
-        (
-            p(ipipMode="CrossSubnet"),
-            NEAR,
-            "bgp, direct: pool p, ipipMode CrossSubnet, same subnet",
-        ),
-        (p(ipipMode="CrossSubnet"), FAR, "bgp, ipip: pool p, ipipMode CrossSubnet"),
-        (p(vxlanMode="Always"), NEAR, "blocks, vxlan: pool p, vxlanMode Always"),
-        (
-            p(vxlanMode="CrossSubnet"),
-            NEAR,
-            "blocks, direct: pool p, vxlanMode CrossSubnet, same subnet",
-        ),
-        (p(vxlanMode="CrossSubnet"), FAR, "blocks, vxlan: pool p, vxlanMode CrossSubnet"),
+        (None, FAR_PEER, "bgp, direct: outside the pools"),
+        (p(), NEAR_PEER, "bgp, direct: pool p"),
+        (p(), FAR_PEER, "bgp, direct: pool p"),
+        (p(disabled=True), FAR_PEER, "bgp, direct: pool p"),
+        (p(ipipMode="Always"), NEAR_PEER, "bgp, tunl0: pool p, ipipMode Always"),
+        (p(ipipMode="Always", disabled=True), NEAR_PEER, "bgp, tunl0: pool p, ipipMode Always"),
+        (p(ipipMode="CrossSubnet"), NEAR_PEER, "bgp, direct: pool p, ipipMode CrossSubnet, same subnet"),
+        (p(ipipMode="CrossSubnet"), FAR_PEER, "bgp, tunl0: pool p, ipipMode CrossSubnet"),
+        (p(vxlanMode="Always"), NEAR_PEER, "blocks, vxlan.calico: pool p, vxlanMode Always"),
+        (p(vxlanMode="CrossSubnet"), NEAR_PEER, "blocks, direct: pool p, vxlanMode CrossSubnet, same subnet"),
+        (p(vxlanMode="CrossSubnet"), FAR_PEER, "blocks, vxlan.calico: pool p, vxlanMode CrossSubnet"),
     ],
 )
-def test_a_pool_a_node_and_a_peer_make_a_choice(of: IPPool | None, peer: str, answer: str) -> None:
-    choice = choose(of, ME, address(peer))
-    assert f"{source_for(of).value}, {choice.encap.value}: {choice.rule}" == answer
+def test_a_pool_a_node_and_a_peer_make_a_choice(of: IPPool | None, peer: Peer, answer: str) -> None:
+    assert f"{source_for(of).value}, {said(choose(of, ME, peer, ALL_UP))}" == answer
+
+
+@pytest.mark.parametrize("mode", ["Always", "CrossSubnet"])
+@pytest.mark.parametrize(("kind", "tunnel"), [("ipipMode", Tunnel.IPIP), ("vxlanMode", Tunnel.VXLAN)])
+def test_what_one_of_the_two_cannot_do_is_sent_directly_and_says_why(kind: str, mode: str, tunnel: Tunnel) -> None:
+    of = p(**{kind: mode})
+    mute = Peer(FAR_PEER.address, node("node3", "192.168.51.12/24"))
+    stranger = Peer(address("192.168.51.77"))
+    others_up = ALL_UP - {tunnel}
+    rule = f"direct: pool p, {kind} {mode}, but direct: "
+    assert said(choose(of, ME, mute, ALL_UP)) == f"{rule}node3 publishes no tunnel address"
+    assert said(choose(of, ME, stranger, ALL_UP)) == f"{rule}192.168.51.77 is no node's address"
+    assert said(choose(of, ME, FAR_PEER, others_up)) == f"{rule}{tunnel.device} is not up here"
+
+
+def test_ipv6_goes_through_its_own_vxlan_device_and_never_through_ipip() -> None:
+    six = Peer(address("fd01::2"), node("node2", "192.168.50.11/24", vxlan_v6="fd00::1"))
+    assert said(choose(p(vxlanMode="Always"), ME, six, ALL_UP)) == "vxlan-v6.calico: pool p, vxlanMode Always"
+    assert said(choose(p(ipipMode="Always"), ME, six, ALL_UP)) == "direct: pool p"
 
 
 def test_a_node_that_is_not_known_yet_is_in_nobodys_subnet() -> None:
-    assert choose(p(ipipMode="CrossSubnet"), None, address(NEAR)).encap.value == "ipip"
+    assert choose(p(ipipMode="CrossSubnet"), None, NEAR_PEER, ALL_UP).tunnel is Tunnel.IPIP

@@ -8,8 +8,9 @@ from bgp.learned import InSync, LearnedRoute, Snapshot
 from felix.desired import desire
 from felix.fib.mirror import Surroundings
 from felix.fib.model import Desired, Route
+from felix.tunnels import Tunnel, derived_mac
 from felix.view import KINDS, Listed, View
-from tests.clusters import affinity, block, foreign, learned, node, pod, pool, surroundings
+from tests.clusters import address, affinity, block, foreign, learned, node, pod, pool, surroundings
 
 NODES = (node("node1", "192.168.50.10/24"), node("node2", "192.168.50.11/24"), node("node3", "192.168.51.12/24"))
 TO_NODE2, TO_NODE3 = learned("10.244.104.0/26", "192.168.50.11"), learned("10.244.135.0/26", "192.168.51.12")
@@ -52,25 +53,20 @@ def test_every_route_says_why_it_is_wanted() -> None:
 
 
 def test_what_cannot_be_sent_waits_and_says_for_what() -> None:
-    tunnelled = pool("10.245.0.0/16", "tunnelled", ipipMode="Always")
     by_blocks = pool("10.246.0.0/16", "wrapped", vxlanMode="Always")
     view = view_of(
         pool(),
-        tunnelled,
         by_blocks,
-        block("node2", "10.246.0.0/26"),
         block("node9", "10.246.0.64/26"),
-        told=(TO_NODE3, learned("10.245.0.0/26", "192.168.50.11"), learned("192.168.50.0/24", "192.168.50.11")),
+        told=(TO_NODE3, learned("192.168.50.0/24", "192.168.50.11")),
     )
     desired = desire(view)
     assert reasons(desired) == []
     assert waits(desired) == [
         "10.244.135.0/26  # pool default-ipv4-ippool, node node3, bgp 192.168.51.12: "
         "no route to next hop 192.168.51.12",
-        "10.245.0.0/26  # pool tunnelled, ipipMode Always, node node2, bgp 192.168.50.11: there is no ipip here",
         "192.168.50.0/24  # this node is connected to it: "
         "192.168.50.0/24 dev ens33 proto kernel scope link src 192.168.50.10 metric 100",
-        "10.246.0.0/26  # pool wrapped, vxlanMode Always, node node2, its block: there is no vxlan here",
         "10.246.0.64/26  # node node9 has no address",
     ]
 
@@ -152,3 +148,106 @@ def test_two_equal_next_hops_make_one_route_with_two_ways() -> None:
         "172.16.0.0/12 proto bird nexthop via 192.168.50.253 dev ens33 weight 1 "
         "nexthop via 192.168.50.254 dev ens33 weight 1"
     )
+
+
+# Tunnels.
+
+RECEIVERS = (
+    node("node1", "192.168.50.10/24"),
+    node("node2", "192.168.50.11/24", ipip="10.244.104.0", vxlan="10.244.104.0"),
+    node("node3", "192.168.51.12/24", ipip="10.244.135.0", vxlan="10.244.135.0"),
+)
+BOTH_UP = surroundings(foreign("0.0.0.0/0", "192.168.50.1"), tunnels=("tunl0", "vxlan.calico"))
+
+
+def test_an_ipip_pool_gives_the_documents_routes() -> None:
+    view = view_of(pool(ipipMode="Always"), *RECEIVERS, told=(TO_NODE2, TO_NODE3), around=BOTH_UP)
+    assert reasons(desire(view)) == [
+        "10.244.104.0/26 via 192.168.50.11 dev tunl0 proto bird onlink"
+        "  # pool default-ipv4-ippool, ipipMode Always, node node2, bgp 192.168.50.11",
+        "10.244.135.0/26 via 192.168.51.12 dev tunl0 proto bird onlink"
+        "  # pool default-ipv4-ippool, ipipMode Always, node node3, bgp 192.168.51.12",
+    ]
+
+
+def test_across_subnets_only_the_far_node_is_reached_through_the_tunnel() -> None:
+    view = view_of(pool(ipipMode="CrossSubnet"), *RECEIVERS, told=(TO_NODE2, TO_NODE3), around=BOTH_UP)
+    assert [str(route) for route, _ in desire(view).routes.values()] == [
+        "10.244.104.0/26 via 192.168.50.11 dev ens33 proto bird",
+        "10.244.135.0/26 via 192.168.51.12 dev tunl0 proto bird onlink",
+    ]
+
+
+def test_a_vxlan_pool_gives_upstreams_routes_borrowed_addresses_as_their_own() -> None:
+    view = view_of(
+        pool(vxlanMode="Always"), *RECEIVERS, block("node2", "10.244.104.0/26", borrowed={5: "node3"}), around=BOTH_UP
+    )
+    assert [str(route) for route, _ in desire(view).routes.values()] == [
+        "10.244.104.0/26 via 10.244.104.0 dev vxlan.calico onlink mtu 1450",
+        "10.244.104.5 via 10.244.135.0 dev vxlan.calico onlink mtu 1450",
+    ]
+
+
+def test_two_pools_of_different_modes_live_on_one_node() -> None:
+    view = view_of(
+        pool(ipipMode="Always"),
+        pool("10.245.0.0/16", "wrapped", vxlanMode="Always"),
+        pool("10.246.0.0/16", "plain"),
+        *RECEIVERS,
+        block("node2", "10.245.0.0/26"),
+        told=(TO_NODE2, learned("10.246.0.0/26", "192.168.50.11")),
+        around=BOTH_UP,
+    )
+    assert {str(route).split(" proto")[0] for route, _ in desire(view).routes.values()} == {
+        "10.244.104.0/26 via 192.168.50.11 dev tunl0",
+        "10.245.0.0/26 via 10.244.104.0 dev vxlan.calico onlink mtu 1450",
+        "10.246.0.0/26 via 192.168.50.11 dev ens33",
+    }
+
+
+def test_a_tunnel_device_is_wanted_as_soon_as_its_address_is_held() -> None:
+    view = view_of(pool(vxlanMode="Always"), pool("10.245.0.0/16", "p2", ipipMode="Always"), *RECEIVERS)
+    assert desire(view).tunnels == {}
+    view.hold({Tunnel.IPIP: address("10.245.166.128"), Tunnel.VXLAN: address("10.244.166.128"), Tunnel.VXLAN_V6: None})
+    desired = desire(view)
+    assert {name: (str(device.address), device.mtu_bytes) for name, (device, _) in desired.tunnels.items()} == {
+        "tunl0": ("10.245.166.128", 1480),
+        "vxlan.calico": ("10.244.166.128", 1450),
+    }
+    vxlan, why = desired.tunnels["vxlan.calico"]
+    assert str(why) == "pool default-ipv4-ippool may be reached through it"
+    assert (vxlan.mac, str(vxlan.vxlan)) == (
+        derived_mac("node1", Tunnel.VXLAN),
+        "id 4096 local 192.168.50.10 dev ens33 dstport 4789 nolearning",
+    )
+    assert sorted(map(str, vxlan.entries)) == sorted(
+        line
+        for name, published, local in (
+            ("node2", "10.244.104.0", "192.168.50.11"),
+            ("node3", "10.244.135.0", "192.168.51.12"),
+        )
+        for line in (
+            f"fdb {derived_mac(name, Tunnel.VXLAN)} dev vxlan.calico dst {local}",
+            f"neigh {published} dev vxlan.calico lladdr {derived_mac(name, Tunnel.VXLAN)}",
+        )
+    )
+
+
+def test_a_device_that_is_not_needed_any_more_stays_while_others_may_send_through_it() -> None:
+    nobody = dict.fromkeys(Tunnel)
+    view = view_of(pool(), *RECEIVERS, around=BOTH_UP)
+    view.hold(nobody)
+    devices = desire(view).tunnels
+    assert {name: (device.address, str(why)) for name, (device, why) in devices.items()} == {
+        "tunl0": (None, "other nodes may still send through it"),
+        "vxlan.calico": (None, "other nodes may still send through it"),
+    }
+    quiet = view_of(pool(), around=BOTH_UP)
+    quiet.hold(nobody)
+    assert desire(quiet).tunnels == {}
+
+
+def test_a_tunnel_device_that_is_down_is_not_raised_for_others() -> None:
+    view = view_of(pool(), *RECEIVERS)
+    view.hold(dict.fromkeys(Tunnel))
+    assert desire(view).tunnels == {}

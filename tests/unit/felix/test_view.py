@@ -9,6 +9,7 @@ from bgp.learned import Delta, Hello, InSync, Snapshot
 from datastore.resource import Key
 from felix.fib import plan
 from felix.fib.mirror import Surroundings
+from felix.tunnels import Tunnel
 from felix.view import KINDS, View
 from tests.clusters import affinity, learned, network, node, pod, pool
 
@@ -69,6 +70,8 @@ def test_each_source_is_in_sync_once_its_first_list_was_taken() -> None:
     assert view.can_place_remote
     assert view.in_sync == plan.InSync(pods=True, blocks=True)
     view.hear(InSync())
+    assert view.in_sync == plan.InSync(pods=True, blocks=True, remote=True)
+    view.hold(dict.fromkeys(Tunnel))
     assert view.in_sync == plan.ALL_IN_SYNC
 
 
