@@ -28,6 +28,7 @@ from datastore.codec import (
     text,
 )
 from datastore.resource import Resource
+from datastore.unset import DEFAULT_BLOCK_SIZE
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -51,9 +52,6 @@ class Use(Enum):
 class Assignment(Enum):
     AUTOMATIC = "Automatic"
     MANUAL = "Manual"
-
-
-DEFAULT_BLOCK_SIZE = {4: 26, 6: 122}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
