@@ -7,7 +7,7 @@ disabled in that moment may still give an address, as upstream's watches allow t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from datastore.codec import V, decode
 from datastore.resource import Key, Resource
@@ -29,11 +29,15 @@ class Facts:
 async def read(store: Store, node: str) -> Facts:
     """Raises Missing when the node is not known: only nodes get addresses."""
     labels = (await store.get(Key("Node", node))).labels
+    return replace(await read_cluster(store), node_labels=labels)
+
+
+async def read_cluster(store: Store) -> Facts:
+    """All but the node's labels: enough to take addresses back, for whoever is no node."""
     return Facts(
         pools=tuple(await _readable(store, IPPool, "IPPool")),
         config=await read_config(store),
         reserved=Reserved.of(await _readable(store, IPReservation, "IPReservation")),
-        node_labels=labels,
     )
 
 

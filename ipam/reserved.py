@@ -31,6 +31,21 @@ class Reserved:
     def touches(self, network: Network) -> bool:
         return any(cidr.version == network.version and cidr.overlaps(network) for cidr in self._cidrs)
 
+    def count(self, network: Network, besides: Iterable[Network] = ()) -> int:
+        """How many addresses of ``network`` lie in a reservation or in one of ``besides``; each counts once."""
+        at, last = _bounds(network)
+        counted = 0
+        for low, high in sorted(_bounds(cidr) for cidr in (*self._cidrs, *besides) if cidr.version == network.version):
+            low, high = max(low, at), min(high, last)
+            if low <= high:
+                counted += high - low + 1
+                at = high + 1
+        return counted
+
+
+def _bounds(network: Network) -> tuple[int, int]:
+    return int(network.network_address), int(network.broadcast_address)
+
 
 def _holds(outer: Network, inner: Network) -> bool:
     if isinstance(outer, IPv4Network):
