@@ -1,0 +1,109 @@
+"""The commands: their names, where each lives and what it is for. Nothing is loaded before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from calicoctl.failure import Failure
+from calicoctl.flags import Takes
+from calicoctl.usage import GLOBAL
+
+PROGRAM = "calicoctl"
+
+
+class Leaf(NamedTuple):
+    """A command. ``module`` has its USAGE and its ``run``."""
+
+    module: str
+    summary: str
+
+
+class Branch(NamedTuple):
+    """Commands of one subject."""
+
+    summary: str
+    about: str
+    commands: Mapping[str, Branch | Leaf]
+
+
+_NODE = Branch(
+    "This machine as a Calico node",
+    "Tells about the node that the command runs on. Needs root.",
+    {"status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions")},
+)
+ROOT = Branch(
+    "Calico's resources, addresses and nodes",
+    "Reads and changes Calico's resources, shows who has which address, and tells how this node is doing.",
+    {
+        "apply": Leaf("apply", "Create resources, or update those that exist"),
+        "create": Leaf("create", "Create resources"),
+        "delete": Leaf("delete", "Delete resources"),
+        "get": Leaf("get", "Show resources"),
+        "label": Leaf("label", "Set or remove a label of a resource"),
+        "node": _NODE,
+        "patch": Leaf("patch", "Change some fields of a resource"),
+        "replace": Leaf("replace", "Replace resources that exist"),
+        "validate": Leaf("validate", "Check resources without a datastore"),
+        "version": Leaf("version", "Show the versions of this program and of the cluster"),
+    },
+)
+
+
+class Found(NamedTuple):
+    """``path`` is how the command is called, ``rest`` the words that are left for it."""
+
+    command: Branch | Leaf
+    path: tuple[str, ...]
+    rest: list[str]
+
+
+def find(words: Sequence[str]) -> Found:
+    """The command that ``words`` ask for; global flags may stand before it. Raises Failure for an unknown one."""
+    command: Branch | Leaf = ROOT
+    path: tuple[str, ...] = (PROGRAM,)
+    rest = list(words)
+    while isinstance(command, Branch):
+        at = _first_plain(rest)
+        if at is None or rest[at] not in command.commands:
+            if at is not None and command is ROOT:
+                raise Failure(f'unknown command "{rest[at]}" for "{PROGRAM}"{_suggestion(rest[at])}')
+            break
+        name = rest.pop(at)
+        command, path = command.commands[name], (*path, name)
+    return Found(command, path, rest)
+
+
+_TAKING = {f"--{flag.name}" for flag in GLOBAL if flag.takes is not Takes.NOTHING} | {
+    f"-{flag.short}" for flag in GLOBAL if flag.short and flag.takes is not Takes.NOTHING
+}
+
+
+def _first_plain(words: Sequence[str]) -> int | None:
+    """Where the first word stands that is neither a flag nor the value of a global one."""
+    is_value = False
+    for at, word in enumerate(words):
+        if word == "--":
+            return None
+        if not is_value and not word.startswith("-"):
+            return at
+        is_value = word in _TAKING
+    return None
+
+
+def _suggestion(word: str) -> str:
+    near = [name for name in ROOT.commands if _distance(word.lower(), name) <= 2 or name.startswith(word.lower())]
+    return "\n\nDid you mean this?\n" + "".join(f"\t{name}\n" for name in near) if near else ""
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters must be added, dropped or changed to make one of the other."""
+    row = list(range(len(other) + 1))
+    for at, letter in enumerate(one, 1):
+        before, row[0] = row[0], at
+        for other_at, other_letter in enumerate(other, 1):
+            before, row[other_at] = (
+                row[other_at],
+                min(before + (letter != other_letter), row[other_at] + 1, row[other_at - 1] + 1),
+            )
+    return row[-1]
