@@ -27,19 +27,41 @@ class Branch(NamedTuple):
     commands: Mapping[str, Branch | Leaf]
 
 
+_IPAM = Branch(
+    "Addresses: who has which, what is left, what is lost",
+    "Shows what addresses are used for, finds those that nobody gives back, releases them, and sets how they are\n"
+    "given out.",
+    {
+        "check": Leaf("ipam_check", "Compare the addresses given out with those in use"),
+        "configure": Leaf("ipam_configure", "Set how addresses are given out"),
+        "release": Leaf("ipam_release", "Give back addresses that nobody uses"),
+        "show": Leaf("ipam_show", "Show how full the pools are, or who has an address"),
+    },
+)
 _NODE = Branch(
     "This machine as a Calico node",
     "Tells about the node that the command runs on. Needs root.",
     {"status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions")},
 )
+_MIGRATE = Branch(
+    "Hold changes while the datastore is worked on",
+    "While the datastore is locked no pod gets or loses an address.",
+    {
+        "lock": Leaf("migrate_lock", "Lock the datastore"),
+        "unlock": Leaf("migrate_unlock", "Unlock the datastore"),
+    },
+)
+_DATASTORE = Branch("The datastore as a whole", "What concerns all of the datastore at once.", {"migrate": _MIGRATE})
 ROOT = Branch(
     "Calico's resources, addresses and nodes",
     "Reads and changes Calico's resources, shows who has which address, and tells how this node is doing.",
     {
         "apply": Leaf("apply", "Create resources, or update those that exist"),
         "create": Leaf("create", "Create resources"),
+        "datastore": _DATASTORE,
         "delete": Leaf("delete", "Delete resources"),
         "get": Leaf("get", "Show resources"),
+        "ipam": _IPAM,
         "label": Leaf("label", "Set or remove a label of a resource"),
         "node": _NODE,
         "patch": Leaf("patch", "Change some fields of a resource"),
