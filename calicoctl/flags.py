@@ -91,11 +91,11 @@ class _Reader:
         if flag is None:
             raise Failure(f"unknown flag: --{name}")
         if equals:
-            self._take(flag, value, f"--{name}")
+            self._take(flag, value)
         elif flag.takes is Takes.NOTHING:
-            self._take(flag, "true", f"--{name}")
+            self._take(flag, "true")
         elif self._words:
-            self._take(flag, self._words.pop(0), f"--{name}")
+            self._take(flag, self._words.pop(0))
         else:
             raise Failure(f"flag needs an argument: --{name}")
 
@@ -106,20 +106,20 @@ class _Reader:
             flag = self._by_letter.get(letter)
             if flag is None:
                 raise Failure(f"unknown shorthand flag: {letter!r} in -{letters}")
-            called = f"-{letter}, --{flag.name}"
             if rest.startswith("="):
-                self._take(flag, rest[1:], called)
+                self._take(flag, rest[1:])
                 return
             if flag.takes is Takes.NOTHING:
-                self._take(flag, "true", called)
+                self._take(flag, "true")
                 continue
             if not rest and not self._words:
                 raise Failure(f"flag needs an argument: {letter!r} in -{letters}")
-            self._take(flag, rest or self._words.pop(0), called)
+            self._take(flag, rest or self._words.pop(0))
             return
 
-    def _take(self, flag: Flag, value: str, called: str) -> None:
+    def _take(self, flag: Flag, value: str) -> None:
         if why := _wrong(flag, value):
+            called = f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
             raise Failure(f'invalid argument "{value}" for "{called}" flag: {why}')
         self.given.setdefault(flag.name, []).append(value)
 
