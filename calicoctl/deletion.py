@@ -71,9 +71,9 @@ async def _delete_pool(store: Store, key: Key, revision: str) -> None:
 
 
 async def _release_blocks(store: Store, cidr: str) -> None:
+    from datastore.addresses import read_cidr
     from datastore.codec import decode
     from datastore.resources import BlockAffinity
-    from datastore.validate.addresses import read_cidr
     from ipam.records import Records
 
     try:
@@ -156,7 +156,7 @@ async def _give_back(store: Store, texts: list[str], wall_ns: WallNs) -> None:
 
 def _addresses(texts: list[str]) -> list[Address]:
     """What cannot be read holds no address that could be given back."""
-    from datastore.validate.addresses import read_cidr_or_address
+    from datastore.addresses import read_cidr_or_address
 
     found = []
     for text in texts:

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from calicoctl.failure import Failure
 from calicoctl.ipam_report import Allocation, Cluster, Handle
+from datastore.addresses import read_cidr_or_address
 from datastore.codec import decode
 from datastore.resource import Key, Resource
 from datastore.resources import AllocationAttribute, ClusterInformation, IPAMBlock, IPPool
 from datastore.store import Missing, Rejected, Store
-from datastore.validate.addresses import read_cidr_or_address
 from ipam import block as blocks
 from ipam import facts
 from ipam.records import Records

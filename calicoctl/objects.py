@@ -173,8 +173,8 @@ async def _admitted(store: Store, document: Document, stored: Resource | None = 
 
 
 async def _admitted_pool(store: Store, document: Document, stored: Resource | None) -> Document:
+    from datastore.addresses import read_cidr
     from datastore.admission import admitted
-    from datastore.validate.addresses import read_cidr
     from datastore.validate.pool_change import check_blocks, completed
 
     if stored is not None:

@@ -73,10 +73,7 @@ _WHAT_TO_SAY = "say what: a file with -f FILE, or a kind and names, as in: calic
 
 
 def _named(kind: str, name: str) -> Document:
-    from datastore.schema import table_of
-    from datastore.schema.reading import canonical
-
-    return canonical(table_of(kind), {"kind": kind, "apiVersion": API_VERSION, "metadata": {"name": name}})
+    return {"kind": kind, "apiVersion": API_VERSION, "metadata": {"name": name}}
 
 
 def placed(document: Document, terminal: Terminal) -> Document:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from datastore.addresses import read_address
 from datastore.validate import Room
-from datastore.validate.addresses import read_address
 from datastore.validate.checks import QUESTIONS, peer_address
 from datastore.validate.claims import Claim
 from datastore.validate.flaw import Flaw

@@ -12,9 +12,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from datastore import selector
+from datastore.addresses import read_address, read_cidr_or_address
 from datastore.schema.reading import is_zero
-from datastore.validate.addresses import read_address, read_cidr_or_address
 
 LABEL_FORMAT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 NAME_FORMAT = rf"{LABEL_FORMAT}(\.{LABEL_FORMAT})*"
@@ -38,6 +37,16 @@ def _readable(read: Callable[[str], object]) -> Question:
         return True
 
     return is_readable
+
+
+def _is_selector(value: Any, _: str) -> bool:
+    from datastore.selector import parse
+
+    try:
+        parse(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_network(value: Any, version: str) -> bool:
@@ -150,7 +159,7 @@ QUESTIONS: dict[str, Question] = {
     "oneof": lambda value, words: value in words.split(" "),
     "unique": _are_different,
     "name": _NAME,
-    "selector": _readable(selector.parse),
+    "selector": _is_selector,
     "net": of_version(_is_network, ""),
     "netv4": of_version(_is_network, "4"),
     "netv6": of_version(_is_network, "6"),

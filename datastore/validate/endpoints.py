@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from datastore.addresses import Address, Network, read_cidr_or_address
 from datastore.schema.endpoints import IPNAT
 from datastore.schema.go_text import text_of
 from datastore.schema.nodes import NodeBGPSpec
 from datastore.validate import Room
-from datastore.validate.addresses import Address, Network, read_cidr_or_address
 from datastore.validate.claims import Claim
 from datastore.validate.flaw import Flaw
 from datastore.validate.ports import check_protocol, has_ports

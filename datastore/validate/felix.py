@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from datastore.addresses import read_address, read_cidr_or_address
 from datastore.schema.felix import HealthTimeoutOverride, RouteTableIDRange, RouteTableRange
 from datastore.schema.go_text import text_of
 from datastore.schema.special import duration_ns
 from datastore.validate import Room
-from datastore.validate.addresses import read_address, read_cidr_or_address
 from datastore.validate.claims import Claim
 from datastore.validate.flaw import Flaw
 from datastore.validate.metadata import LONGEST_LABEL, is_label

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from datastore.addresses import read_cidr
 from datastore.schema.notation import Boolean, Decimal, Each, Number, Shape, Special, Struct, Text
 from datastore.schema.notation import Mapping as Map
-from datastore.validate.addresses import read_cidr
 from datastore.validate.checks import go_pattern
 from datastore.validate.flaw import Flaw
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
+from datastore.addresses import read_cidr
 from datastore.schema.go_text import text_of
 from datastore.schema.notation import Struct
 from datastore.schema.policies import StagedGlobalNetworkPolicySpec, StagedNetworkPolicySpec
 from datastore.schema.rules import HTTPMatch, HTTPPath, ServiceMatch
 from datastore.validate import Room
-from datastore.validate.addresses import read_cidr
 from datastore.validate.checks import LABEL_FORMAT, NAME_FORMAT
 from datastore.validate.claims import Claim
 from datastore.validate.flaw import Flaw

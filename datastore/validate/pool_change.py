@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from datastore.addresses import Network, read_cidr
 from datastore.unset import pool_spec
-from datastore.validate.addresses import Network, read_cidr
 from datastore.validate.flaw import Flaw, Invalid
 
 Document = Mapping[str, Any]

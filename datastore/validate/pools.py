@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from datastore.addresses import Network, read_cidr, read_cidr_or_address
 from datastore.unset import DEFAULT_BLOCK_SIZE
 from datastore.validate import Room
-from datastore.validate.addresses import Network, read_cidr, read_cidr_or_address
 from datastore.validate.claims import Claim
 from datastore.validate.flaw import Flaw
 
