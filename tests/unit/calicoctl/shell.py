@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +53,8 @@ class Shell:
     now_ns: int = NOW_NS
     slept_s: list[float] = field(default_factory=list)
     connections: int = 0
+    wrap: Callable[[Store], Store] = lambda store: store
+    """What a command is given in place of the store."""
 
     def __call__(self, line: str, stdin: str = "") -> Shown:
         """``line`` without ``calicoctl``, in the shell's notation."""
@@ -82,7 +84,7 @@ class Shell:
 
     def _connect(self, environ: Environ) -> Store:
         self.connections += 1
-        return MemoryStore(self.memory)
+        return self.wrap(MemoryStore(self.memory))
 
     def _drive(self, environ: Environ, work: Coroutine[Any, Any, Any]) -> Any:
         return plain.run(work)
