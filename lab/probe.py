@@ -116,15 +116,19 @@ def parse_ipv4(packet: bytes) -> Packet | None:
     )
 
 
+_EVERY_PROTOCOL, _IPV4 = 0x0003, 0x0800
+
+
 def capture(device: str, ready: Callable[[], None], *, most: int = 10_000) -> list[str]:
     """The IPv4 packets that cross a device until SIGTERM, each as a line; ``ready`` is called once it listens."""
     stopped = _on_sigterm()
     lines: list[str] = []
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as wire:
-        wire.bind((device, 0x0800))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_EVERY_PROTOCOL)) as wire:
+        wire.bind((device, _EVERY_PROTOCOL))  # what is asked for by its own number comes only when it arrives
         ready()
         while len(lines) < most and _readable(wire, stopped):
-            packet = parse_ipv4(wire.recv(65535))
+            data, (_, protocol, *_) = wire.recvfrom(65535)
+            packet = parse_ipv4(data) if protocol == _IPV4 else None
             if packet is not None:
                 lines.append(str(packet))
     return lines
