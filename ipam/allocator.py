@@ -39,11 +39,16 @@ class NoAddress(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One address for one holder. ``max_blocks`` limits the node's blocks further than the configuration does."""
+    """One address for one holder. ``max_blocks`` limits the node's blocks further than the configuration does.
+
+    ``is_moving``: what the holder has outside the pools that it names does not serve it any more, so it gets another,
+    and keeps the old one until it is done with it.
+    """
 
     holder: Holder
     wish: Wish = field(default_factory=Wish)
     max_blocks: int = 0
+    is_moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,7 @@ class Allocator:
         """What the holder already has of the family that it asks for."""
         record = await self._records.handle(request.holder.handle)
         for cidr in handles.blocks_of(record) if record is not None else ():
-            block = await self._records.block(cidr) if cidr.version == request.wish.version else None
+            block = await self._records.block(cidr) if _serves(cidr, request) else None
             for address in blocks.held_by(block, request.holder.handle) if block is not None else ():
                 return Assigned(address, cidr, is_new=False)
         return None
@@ -304,6 +309,12 @@ def _alike(requests: Sequence[Request]) -> list[list[Request]]:
     for request in requests:
         groups.setdefault((request.wish, request.max_blocks), []).append(request)
     return list(groups.values())
+
+
+def _serves(cidr: Network, request: Request) -> bool:
+    """Whether an address of this block is what is asked for."""
+    pools = request.wish.pools if request.is_moving else ()
+    return cidr.version == request.wish.version and (not pools or any(cidr.network_address in pool for pool in pools))
 
 
 def _given(block: IPAMBlock, takers: Sequence[Request], facts: Facts) -> tuple[IPAMBlock, dict[int, Address]]:

@@ -358,3 +358,25 @@ def test_no_address_names_the_pools() -> None:
     assert NoAddress(4, ["No IPs available in pools: [10.0.0.0/26]"]).reasons == (
         "No IPs available in pools: [10.0.0.0/26]",
     )
+
+
+def test_a_holder_that_moves_gets_another_address_and_keeps_the_one_it_has() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.node("node1")
+        await cluster.pool("10.0.0.0/24")
+        await cluster.pool("10.1.0.0/24")
+        allocator = cluster.allocator("node1")
+        old = Wish(pools=(ip_network("10.0.0.0/24"),))
+        new = Wish(pools=(ip_network("10.1.0.0/24"),))
+        (first,) = await allocator.assign([Request(Holder("h"), old)])
+        (stays,) = await allocator.assign([Request(Holder("h"), new)])
+        assert isinstance(first, Assigned)
+        assert isinstance(stays, Assigned)
+        assert stays.address == first.address
+        moved = [await allocator.assign([Request(Holder("h"), new, is_moving=True)]) for _ in range(2)]
+        addresses = {each.address for (each,) in moved if isinstance(each, Assigned)}
+        assert len(addresses) == 1
+        assert all(address in ip_network("10.1.0.0/24") for address in addresses)
+        assert await cluster.releaser("node1").release_handles(["h"]) == 2
+
+    in_cluster(scenario)
