@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from bgp.learned import Message
-from datastore.resource import Key
+from datastore.resource import Key, Resource
 from datastore.resources import BlockAffinity, IPAMBlock, IPPool, Node, WorkloadEndpoint
 from felix.fib.mirror import Surroundings
 from felix.fib.model import Network
@@ -126,7 +126,15 @@ class View:
 
 
 def _says_the_same(known: Listed | None, value: Listed) -> bool:
-    """But for the rest of its document. The time of creation counts: of two endpoints the younger has the address."""
-    if known is None or known.resource.created != value.resource.created:
-        return False
-    return replace(value, resource=known.resource) == known
+    """But for the rest of its document. The time of creation counts: of two endpoints the younger has the address.
+    Labels do for what selects nodes by them, and that an object is being deleted.
+    """
+    return (
+        known is not None
+        and _about(known.resource) == _about(value.resource)
+        and replace(value, resource=known.resource) == known
+    )
+
+
+def _about(resource: Resource) -> tuple[object, ...]:
+    return resource.uid, resource.created, resource.labels, resource.metadata.get("deletionTimestamp")

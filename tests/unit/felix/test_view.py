@@ -93,3 +93,17 @@ def test_a_delta_replaces_and_withdraws() -> None:
     view.hear(Snapshot((NODE2, NODE3)))
     view.hear(Delta(best=(learned("10.244.104.0/26", "1.1.1.1", "1.1.1.2"),), gone=(network("10.244.135.0/26"),)))
     assert announced(view) == ["10.244.104.0/26 via 1.1.1.1 1.1.1.2"]
+
+
+def test_labels_of_a_node_and_a_pool_that_is_being_deleted_are_news() -> None:
+    view = View("node1")
+    first = node("node1", "192.168.50.10/24")
+    pool_1 = pool()
+    assert view.put(first)
+    assert view.put(pool_1)
+    labelled = replace(first, resource=replace(first.resource, labels={"rack": "b"}))
+    going = replace(pool_1, resource=replace(pool_1.resource, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}))
+    assert view.put(labelled)
+    assert view.put(going)
+    assert not view.put(replace(labelled, resource=replace(labelled.resource, revision="9", annotations={"a": "b"})))
+    assert view.nodes[first.resource.key].resource.labels == {"rack": "b"}
