@@ -1,6 +1,7 @@
 # Sourced by ./demo and ./test: makes the virtual environment and installs missing programs. Says what it does.
 #
 #   prepare_python EXTRAS      .venv in the project's root with the project and e.g. "[test]"
+#   prepare_python_iptables    the extra "iptables", which is compiled, in that environment
 #   prepare_programs P=PKG...  for each program P that is not on PATH, Debian's package PKG (root and apt-get permitting)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -57,4 +58,13 @@ prepare_python() {
     fi
     .venv/bin/pip install --quiet --disable-pip-version-check -e ".$extras" || return 1
     printf '%s' "$stamp$extras" > .venv/ready
+}
+
+prepare_python_iptables() {
+    .venv/bin/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("iptc") is None)' && return 0
+    say "building python-iptables"
+    command -v cc >/dev/null || install_packages gcc libc6-dev || say "could not install a C compiler"
+    .venv/bin/python -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
+        install_packages python3-dev || say "could not install Python's headers"
+    .venv/bin/pip install --quiet --disable-pip-version-check -e ".[iptables]" || say "could not build python-iptables"
 }
