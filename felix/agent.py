@@ -2,6 +2,7 @@
 
     datastore ─feed─▶ view ─▶ desired ─▶ reconciler ─▶ kernel          speaker's line ─▶ view
     commands ─▶ pods ─▶ ipam, veths, datastore, view                   reconciler ─▶ confirmed ─▶ speaker's line
+    view ─▶ admission ─▶ firewall ─▶ packet filter                     tunnels ─▶ ipam, view, the own Node
 
 Whatever is outside of it is handed in as a :class:`World`: the machine's (:mod:`felix.process`), or a model of one.
 A part that fails ends the whole; the supervisor starts it again, and the first pass finds everything by reading.
@@ -18,8 +19,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 from typing import Any
 
+from datastore.resource import Key
 from datastore.store import Store, StoreError
 from felix import changes_log, mtu
+from felix.admission import facts
 from felix.bgp_client import BgpClient, Line
 from felix.cni.commands import Commands, Spool
 from felix.confirm import confirmed
@@ -29,9 +32,14 @@ from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
 from felix.fib.reconciler import REFRESH_S
 from felix.fib.status import Applied
+from felix.firewall.reconciler import Firewall, Machine
+from felix.firewall.rules import Options, rules
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
 from felix.pods import Pods, Surroundings, Veths
+from felix.receivers import Receivers
+from felix.tunnel_addresses import TunnelAddresses
+from felix.tunnel_ipam import TunnelIpam
 from felix.why import why_address
 from ipam.allocator import Allocator, Assigned
 from ipam.block import Holder
@@ -53,6 +61,7 @@ class World:
 
     store: Store
     kernel: Kernel
+    filters: Machine
     journal: Journal
     veths: Veths
     spool: Spool
@@ -81,6 +90,7 @@ class Agent:
             node,
             world.kernel,
             world.journal,
+            on_change=self._on_change,
             on_pass=self._after_pass,
             on_applied=_log_changes,
             refresh_s=refresh_s,
@@ -88,7 +98,9 @@ class Agent:
         )
         self._feed = Feed(world.store, self._dataplane, random=world.random.random, on_touch=self._on_touch)
         self._bgp = BgpClient(self._hear, self._on_bgp, world.speaker)
-        self._commit, self._allocator = self._addresses()
+        self._firewall = Firewall(world.filters, on_pass=self._on_filtered, rng=world.random)
+        self._admitted_at = -1
+        self._commit, self._allocator, self._tunnels = self._addresses()
         local = LocalEndpoints(self._dataplane)
         addresses = _Addresses(self._commit, self._allocator)
         pods = Pods(self._surroundings(), store=world.store, addresses=addresses, veths=world.veths, local=local)
@@ -101,6 +113,8 @@ class Agent:
             "reconciler": self._dataplane.reconciler.run(),
             "bgp": self._bgp.run(),
             "addresses": self._commit.run(),
+            "tunnels": self._tunnels.run(),
+            "firewall": self._firewall.run(),
         }
         async with asyncio.TaskGroup() as tasks:
             for name, part in parts.items():
@@ -108,9 +122,10 @@ class Agent:
 
     async def can_take_pods(self) -> None:
         """Return when :attr:`commands` may be asked: before all kinds were listed a pool looks missing and a block
-        full.
+        full, and a tunnel's address is the first of the node's block.
         """
         await self._feed.listed()
+        await self._tunnels.first_taken()
         try:
             await self.commands.drain()
         except (StoreError, Contention) as error:
@@ -123,13 +138,23 @@ class Agent:
 
     # --- parts that are put together from others -----------------------------------------------------------------
 
-    def _addresses(self) -> tuple[GroupCommit, Allocator]:
+    def _addresses(self) -> tuple[GroupCommit, Allocator, TunnelAddresses]:
         store, wall_ns = self._world.store, self._world.wall_ns
         records = Records(store)
         writer = BlockWriter(records)
         allocator = Allocator(records, self._node, facts=self._feed.facts, wall_ns=wall_ns, writer=writer)
         releaser = Releaser(store, writer, facts=self._feed.facts, wall_ns=wall_ns)
-        return GroupCommit(allocator, releaser), allocator
+        tunnels = TunnelAddresses(
+            self._node,
+            store,
+            TunnelIpam(self._node, store, allocator, releaser),
+            Receivers(self._dataplane, admits_members=self._admits_members),
+            facts=self._feed.facts,
+            me=lambda: self._dataplane.view.nodes.get(Key("Node", self._node)),
+            random=self._world.random.random,
+            on_trouble=lambda why: self._report(Part.TUNNELS, is_ready=True, why=why),
+        )
+        return GroupCommit(allocator, releaser), allocator, tunnels
 
     def _surroundings(self) -> Surroundings:
         view = self._dataplane.view
@@ -154,7 +179,24 @@ class Agent:
         self._dataplane.view.hear(message)
         self._dataplane.changed()
 
+    def _on_change(self) -> None:
+        """The view is another. Pods, blocks and routes are no matter of the packet filter's."""
+        self._tunnels.changed()
+        view = self._dataplane.view
+        if view.can_place_remote and self._admitted_at != view.map_version:
+            self._admitted_at = view.map_version
+            self._firewall.want(rules(facts(view, Options())))
+
+    def _admits_members(self) -> bool:
+        return self._admitted_at == self._dataplane.view.map_version and self._firewall.is_settled
+
+    def _on_filtered(self) -> None:
+        """A node whose packet filter cannot be written still routes; it takes no encapsulated packets."""
+        self._report(Part.FIREWALL, is_ready=True, why=self._firewall.trouble)
+        self._tunnels.changed()
+
     def _after_pass(self) -> None:
+        self._tunnels.changed()
         reconciler = self._dataplane.reconciler
         report = reconciler.report()
         is_complete = report.has_planned and not self._feed.missing

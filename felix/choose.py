@@ -6,10 +6,11 @@
     ipipMode                      BGP                         ipip, or direct (below)
     vxlanMode                     IPAM's blocks               vxlan, or direct (below)
 
-CrossSubnet is direct for a peer in this node's own subnet. Direct is also what remains when one of the two cannot: the
-peer publishes no tunnel address, or this node's device is not up. A node publishes when it can receive, so while a pool
-changes its mode each peer is sent what it takes at that moment. Disabled pools count: they give out no addresses, but
-have some.
+CrossSubnet is direct for a peer in this node's own subnet. Where one of the two cannot (the peer publishes no tunnel
+address, this node's device is not up) another tunnel that both can use stands in, or else direct: a node publishes when
+it can receive, so while a pool changes its mode each peer is sent what it takes at that moment, and between subnets,
+where direct leads nowhere, the old tunnel serves until the new one does. Disabled pools count: they give out no
+addresses, but have some.
 
 Source: Calico felix/calc/l3_route_resolver (poolTypeForPool), confd's kernel filter; the documents for the forms.
 """
@@ -72,9 +73,11 @@ def choose(pool: IPPool | None, me: Node | None, peer: Peer, up: Set[Tunnel]) ->
     rule = f"pool {pool.name}, {encap.value}Mode {mode.value}"
     if mode is EncapMode.CROSS_SUBNET and is_same_subnet(me, peer.address):
         return Choice(None, f"{rule}, same subnet")
-    if why_not := _cannot(tunnel, peer, up):
-        return Choice(None, f"{rule}, but direct: {why_not}")
-    return Choice(tunnel, rule)
+    why_not = _cannot(tunnel, peer, up)
+    if not why_not:
+        return Choice(tunnel, rule)
+    stand_in = next((other for other in Tunnel if not _cannot(other, peer, up)), None)
+    return Choice(stand_in, f"{rule}, but {stand_in.device if stand_in else 'direct'} for now: {why_not}")
 
 
 def _asked(pool: IPPool) -> tuple[Encap, EncapMode]:
@@ -87,10 +90,12 @@ def _asked(pool: IPPool) -> tuple[Encap, EncapMode]:
 
 def _cannot(tunnel: Tunnel, peer: Peer, up: Set[Tunnel]) -> str:
     """Why this tunnel cannot carry packets to ``peer`` now, or ""."""
+    if tunnel.version != peer.address.version:
+        return f"{tunnel.device} carries no IPv{peer.address.version}"
     if peer.node is None:
         return f"{peer.address} is no node's address"
     if tunnel.published(peer.node) is None:
-        return f"{peer.node.name} publishes no tunnel address"
+        return f"{peer.node.name} publishes no {tunnel.word} tunnel address"
     return "" if tunnel in up else f"{tunnel.device} is not up here"
 
 

@@ -19,8 +19,8 @@ from felix.why import Evidence
 
 
 class Dataplane:
-    """``node`` is this node's name; ``on_pass`` is called after each of the reconciler's passes,
-    ``on_applied`` after each of its writes. Run ``reconciler.run``.
+    """``node`` is this node's name; ``on_change`` is called when the view is another, ``on_pass`` after each of the
+    reconciler's passes, ``on_applied`` after each of its writes. Run ``reconciler.run``.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class Dataplane:
         kernel: Kernel,
         journal: Journal,
         *,
+        on_change: Callable[[], None] = lambda: None,
         on_pass: Callable[[], None] = lambda: None,
         on_applied: Callable[[Sequence[Applied]], None] = lambda _: None,
         pod_prefix: str = "cali",
@@ -36,6 +37,7 @@ class Dataplane:
         rng: Random | None = None,
     ) -> None:
         self.view = View(node)
+        self._on_change = on_change
         self._desirer = Desirer()
         self.reconciler = Reconciler(
             kernel,
@@ -52,6 +54,7 @@ class Dataplane:
         """The view is another: from now on the kernel should hold what follows from it."""
         pools = [pool.cidr for pool in self.view.pools.values()]
         self.reconciler.want(self._desirer.desire(self.view), pools=pools, in_sync=self.view.in_sync)
+        self._on_change()
 
     def evidence(self) -> Evidence:
         """What :mod:`felix.why` answers from."""

@@ -17,6 +17,8 @@ class Part(Enum):
     DATAPLANE = "InternalDataplaneMainLoop"
     BGP = "BGPSource"
     CNI = "CNIServer"
+    FIREWALL = "PacketFilter"
+    TUNNELS = "TunnelAddresses"
 
 
 @dataclass(frozen=True, slots=True)

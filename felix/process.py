@@ -25,6 +25,7 @@ from felix.config import FelixConfig
 from felix.fib.journal import FileJournal
 from felix.fib.netlink import NetlinkKernel
 from felix.fib.veth import Veths
+from felix.firewall.machine import ThisMachine
 
 log = logging.getLogger("felix")
 
@@ -52,6 +53,7 @@ async def _open(config: FelixConfig, connect: Connect) -> World:
     return World(
         store=connect(ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")),
         kernel=await NetlinkKernel.open(),
+        filters=ThisMachine(),
         journal=FileJournal(config.state_folder / "felix-routes"),
         veths=Veths(),
         spool=Spool(),

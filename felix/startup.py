@@ -87,9 +87,9 @@ def pool_from(environ: Mapping[str, str]) -> IPPool | None:
     """The first IPv4 pool, or None when none is wanted. Raises BadEnvironment."""
     if environ.get("NO_DEFAULT_POOLS", "").lower() == "true":
         return None
-    for variable in ("CALICO_IPV4POOL_IPIP", "CALICO_IPV4POOL_VXLAN"):
-        if environ.get(variable, "").lower() not in ("", "never", "off"):
-            raise BadEnvironment(f"{variable}={environ[variable]}: only Never exists so far, encapsulation is to come")
+    ipip, vxlan = (mode_from(environ, f"CALICO_IPV4POOL_{kind}") for kind in ("IPIP", "VXLAN"))
+    if EncapMode.NEVER not in (ipip, vxlan):
+        raise BadEnvironment("CALICO_IPV4POOL_IPIP and CALICO_IPV4POOL_VXLAN: one of them must be Never")
     text = environ.get("CALICO_IPV4POOL_CIDR", "") or DEFAULT_CIDR
     try:
         cidr = ip_network(text)
@@ -101,10 +101,30 @@ def pool_from(environ: Mapping[str, str]) -> IPPool | None:
         resource=Resource("IPPool", DEFAULT_POOL, spec=_POOL_AS_UPSTREAM_WRITES_IT),
         cidr=cidr,
         block_size_given=_block_size(environ, cidr),
-        ipip_mode=EncapMode.NEVER,
+        ipip_mode=ipip,
+        vxlan_mode=vxlan,
         nat_outgoing=environ.get("CALICO_IPV4POOL_NAT_OUTGOING", "true").lower() != "false",
         node_selector=environ.get("CALICO_IPV4POOL_NODE_SELECTOR", "") or "all()",
     )
+
+
+_MODES = {
+    "": EncapMode.NEVER,
+    "off": EncapMode.NEVER,
+    "never": EncapMode.NEVER,
+    "always": EncapMode.ALWAYS,
+    "crosssubnet": EncapMode.CROSS_SUBNET,
+    "cross-subnet": EncapMode.CROSS_SUBNET,
+}
+
+
+def mode_from(environ: Mapping[str, str], variable: str) -> EncapMode:
+    """Upper and lower case are the same. Raises BadEnvironment."""
+    text = environ.get(variable, "")
+    mode = _MODES.get(text.lower())
+    if mode is None:
+        raise BadEnvironment(f"{variable}={text}: must be Never (or Off), Always or CrossSubnet")
+    return mode
 
 
 _POOL_AS_UPSTREAM_WRITES_IT = {

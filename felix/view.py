@@ -30,7 +30,7 @@ _ON_THE_MAP = {"IPPool", "Node"}
 
 class View:
     """``node`` is this node's name. ``map_version`` grows when that changes in which every destination is looked up:
-    pools, nodes, surroundings.
+    pools, nodes, tunnels, surroundings.
     """
 
     def __init__(self, node: str) -> None:
@@ -114,6 +114,7 @@ class View:
     def hold(self, held: Held) -> None:
         """This node's tunnel addresses, as far as they are known."""
         self.held = dict(held)
+        self.map_version += 1
 
     def see(self, surroundings: Surroundings) -> None:
         """From the kernel."""

@@ -15,8 +15,11 @@ from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import cni_plugin.plugin
+from datastore.resources import EncapMode
+from felix.startup import BadEnvironment, pool_from
 from lab import daemons, namespaces, plan, runtime, state
-from lab.node import LabError, environment_of, make_fabric, make_node, remove_node, write_file
+from lab.namespaces import Holder
+from lab.node import LabError, environment_of, make_fabric, make_node, remove_node, run_ip, write_file
 from lab.plan import BadWish, NodePlan
 from lab.state import LabState, NodeState
 
@@ -95,13 +98,26 @@ def delete_node(name: str, node_name: str) -> None:
 def _check(wish: Wish) -> None:
     if wish.datastore != "sqlite":
         raise BadWish(f"--datastore {wish.datastore}: only sqlite exists so far")
-    for option, mode in (("--ipip", wish.ipip), ("--vxlan", wish.vxlan)):
-        if mode != "Never":
-            raise BadWish(f"{option} {mode}: only Never exists so far, encapsulation is still to come")
+    try:
+        pool_from(_environment(wish, Path()))
+    except BadEnvironment as error:
+        raise BadWish(str(error)) from None
     try:
         IPv4Network(wish.pool)
     except ValueError as error:
         raise BadWish(f"--pool {wish.pool}: {error}") from None
+
+
+def _check_kernel(wish: Wish, fabric: Holder) -> None:
+    """A tunnel that the kernel cannot make would leave the lab waiting."""
+    pool = pool_from(_environment(wish, Path()))
+    if pool is None or pool.ipip_mode is EncapMode.NEVER:
+        return
+    try:
+        run_ip(fabric, ["link add probe type ipip local 127.0.0.1", "link del probe"])
+    except LabError:
+        lack = "the kernel of this machine has no ipip (modprobe ipip); ./demo ipip boots one that has"
+        raise BadWish(f"--ipip {wish.ipip}: {lack}") from None
 
 
 def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
@@ -111,6 +127,7 @@ def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
     fabric = make_fabric(plan.fabric_commands(subnet=subnet, is_routed=wish.is_routed), folder)
     lab = LabState(wish.name, fabric, str(subnet), wish.is_routed, _environment(wish, folder))
     state.save(lab)
+    _check_kernel(wish, fabric)
     for count, wanted in enumerate(plans, 1):
         lab = _join(lab, wanted)
         if count % 10 == 0:

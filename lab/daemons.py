@@ -67,6 +67,14 @@ def stop(lab: LabState, node: NodeState, name: str, *, how: signal.Signals = sig
     _pid_file(lab, node, name).unlink(missing_ok=True)
 
 
+def send(lab: LabState, node: NodeState, name: str, what: signal.Signals) -> None:
+    """Raises LabError when it does not run."""
+    holder = running(lab, node, name)
+    if holder is None:
+        raise LabError(f"{name} does not run on {node.name}")
+    os.kill(holder.pid, what)
+
+
 def running(lab: LabState, node: NodeState, name: str) -> Holder | None:
     try:
         pid, started = _pid_file(lab, node, name).read_text().split()

@@ -38,6 +38,18 @@ def own_lab() -> Iterator[Testbed]:
     yield from _lab(cluster.Wish(name=_name("own")))
 
 
+@pytest.fixture(scope="session")
+def vxlan_lab() -> Iterator[Testbed]:
+    """Three nodes with a pod each, in VXLAN. A test leaves it as it found it."""
+    labs = _lab(cluster.Wish(name=_name("vxlan"), vxlan="Always"))
+    bed = next(labs)
+    for node in bed.lab.nodes:
+        bed.add_pod(node.name, "resident")
+    bed.eventually(lambda: all("vxlan.calico" in bed.routes(node.name) for node in bed.lab.nodes), what="vxlan is up")
+    yield bed
+    next(labs, None)
+
+
 @pytest.fixture
 def routed_lab() -> Iterator[Testbed]:
     """Three nodes, the last of them behind a router."""

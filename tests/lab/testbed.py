@@ -139,6 +139,13 @@ class Testbed:
     def kill(self, node: str, daemon: str) -> None:
         daemons.stop(self.lab, self.node(node), daemon, how=signal.SIGKILL)
 
+    def pause(self, node: str, daemon: str) -> None:
+        """It lives and does nothing, as if it had not been scheduled."""
+        daemons.send(self.lab, self.node(node), daemon, signal.SIGSTOP)
+
+    def resume(self, node: str, daemon: str) -> None:
+        daemons.send(self.lab, self.node(node), daemon, signal.SIGCONT)
+
     def begin(self, node: str, daemon: str) -> None:
         daemons.start(self.lab, self.node(node), daemon)
 

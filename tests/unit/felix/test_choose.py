@@ -44,16 +44,25 @@ def test_a_pool_a_node_and_a_peer_make_a_choice(of: IPPool | None, peer: Peer, a
 
 
 @pytest.mark.parametrize("mode", ["Always", "CrossSubnet"])
-@pytest.mark.parametrize(("kind", "tunnel"), [("ipipMode", Tunnel.IPIP), ("vxlanMode", Tunnel.VXLAN)])
+@pytest.mark.parametrize(("kind", "tunnel"), [("ipip", Tunnel.IPIP), ("vxlan", Tunnel.VXLAN)])
 def test_what_one_of_the_two_cannot_do_is_sent_directly_and_says_why(kind: str, mode: str, tunnel: Tunnel) -> None:
-    of = p(**{kind: mode})
+    of = p(**{f"{kind}Mode": mode})
     mute = Peer(FAR_PEER.address, node("node3", "192.168.51.12/24"))
     stranger = Peer(address("192.168.51.77"))
-    others_up = ALL_UP - {tunnel}
-    rule = f"direct: pool p, {kind} {mode}, but direct: "
-    assert said(choose(of, ME, mute, ALL_UP)) == f"{rule}node3 publishes no tunnel address"
+    rule = f"direct: pool p, {kind}Mode {mode}, but direct for now: "
+    assert said(choose(of, ME, mute, ALL_UP)) == f"{rule}node3 publishes no {kind} tunnel address"
     assert said(choose(of, ME, stranger, ALL_UP)) == f"{rule}192.168.51.77 is no node's address"
-    assert said(choose(of, ME, FAR_PEER, others_up)) == f"{rule}{tunnel.device} is not up here"
+    assert said(choose(of, ME, FAR_PEER, frozenset())) == f"{rule}{tunnel.device} is not up here"
+
+
+def test_between_two_tunnels_the_old_one_serves_until_the_new_one_does() -> None:
+    still_ipip = Peer(FAR_PEER.address, node("node3", "192.168.51.12/24", ipip="10.244.135.0"))
+    assert said(choose(p(vxlanMode="Always"), ME, still_ipip, ALL_UP)) == (
+        "tunl0: pool p, vxlanMode Always, but tunl0 for now: node3 publishes no vxlan tunnel address"
+    )
+    assert said(choose(p(ipipMode="Always"), ME, FAR_PEER, frozenset({Tunnel.VXLAN}))) == (
+        "vxlan.calico: pool p, ipipMode Always, but vxlan.calico for now: tunl0 is not up here"
+    )
 
 
 def test_ipv6_goes_through_its_own_vxlan_device_and_never_through_ipip() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from datastore.codec import encode
 from datastore.memory import MemoryStore
 from datastore.resource import Key, Resource
 from felix import startup
-from felix.startup import BadEnvironment, start_up
+from felix.startup import BadEnvironment, pool_from, start_up
 
 ENVIRON = {"NODENAME": "node1", "IP": "192.168.50.10/24", "CALICO_IPV4POOL_CIDR": "10.244.0.0/16"}
 
@@ -105,7 +106,11 @@ def test_no_pool_is_made_when_none_is_wanted_or_one_exists() -> None:
         ("CALICO_IPV4POOL_CIDR", "10.0.0.1/16", "CALICO_IPV4POOL_CIDR=10.0.0.1/16: "),
         ("CALICO_IPV4POOL_CIDR", "10.0.0.0/27", "CALICO_IPV4POOL_CIDR=10.0.0.0/27: is smaller than a block (/26)"),
         ("CALICO_IPV4POOL_BLOCK_SIZE", "33", "CALICO_IPV4POOL_BLOCK_SIZE=33: must be a number from 20 to 32"),
-        ("CALICO_IPV4POOL_IPIP", "Always", "CALICO_IPV4POOL_IPIP=Always: only Never exists so far"),
+        (
+            "CALICO_IPV4POOL_IPIP",
+            "Sometimes",
+            "CALICO_IPV4POOL_IPIP=Sometimes: must be Never (or Off), Always or Cross",
+        ),
     ],
 )
 def test_a_variable_that_cannot_be_meant_is_named_and_nothing_is_written(variable: str, value: str, said: str) -> None:
@@ -117,6 +122,21 @@ def test_a_variable_that_cannot_be_meant_is_named_and_nothing_is_written(variabl
         assert (await store.list("IPPool")).items == ()
 
     with_store(scenario)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("Always", "Always"), ("ALWAYS", "Always"), ("cross-subnet", "CrossSubnet"), ("Off", "Never"), ("", "Never")],
+)
+def test_the_first_pools_mode_is_read_as_upstream_reads_it(said: str, meant: str) -> None:
+    for kind, field in (("IPIP", "ipipMode"), ("VXLAN", "vxlanMode")):
+        pool = pool_from({**ENVIRON, f"CALICO_IPV4POOL_{kind}": said})
+        assert pool is not None and encode(pool).spec[field] == meant
+
+
+def test_one_pool_is_not_encapsulated_twice() -> None:
+    with pytest.raises(BadEnvironment, match="one of them must be Never"):
+        pool_from({**ENVIRON, "CALICO_IPV4POOL_IPIP": "Always", "CALICO_IPV4POOL_VXLAN": "CrossSubnet"})
 
 
 def test_a_node_with_anothers_address_is_refused() -> None:
