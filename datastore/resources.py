@@ -143,14 +143,12 @@ class BGPFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FelixConfiguration:
-    """``default``, ``node.<name>``, or any name with a node selector."""
+    """``default``, ``node.<name>``, or any name with a node selector.
+
+    Its fields are read one by one in :mod:`felix.settings`, because one that cannot be meant does not stop the others.
+    """
 
     resource: Resource
-    interface_prefix: str = spec("interfacePrefix", text, "cali")
-    health_enabled: bool = spec("healthEnabled", boolean, False)
-    health_host: str = spec("healthHost", text, "localhost")
-    health_port: int = spec("healthPort", number, 9099)
-    log_severity: str = spec("logSeverityScreen", text, "Info")
 
 
 class AffinityState(Enum):

@@ -15,6 +15,7 @@ from datastore.follow import Batch, follow
 from datastore.resource import Key
 from datastore.resources import (
     BlockAffinity,
+    FelixConfiguration,
     IPAMBlock,
     IPAMConfig,
     IPPool,
@@ -36,6 +37,7 @@ _OF_THE_VIEW = {
     "BlockAffinity": BlockAffinity,
     "IPAMBlock": IPAMBlock,
     "WorkloadEndpoint": WorkloadEndpoint,
+    "FelixConfiguration": FelixConfiguration,
 }
 _OF_IPAM = {"IPReservation": IPReservation, "IPAMConfiguration": IPAMConfig}
 _OWN_ONLY = ("WorkloadEndpoint",)
@@ -52,6 +54,7 @@ class Feed:
         self._tables: dict[str, Table[Any]] = {kind: Table(value) for kind, value in (_OF_THE_VIEW | _OF_IPAM).items()}
         self._troubles: dict[str, StoreError] = {}
         self._listed = asyncio.Event()
+        self._bad_settings: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -96,6 +99,7 @@ class Feed:
             log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
         if batch.kind in _OF_THE_VIEW:
             self._tell_view(batch.kind, changed)
+            self._report_settings()
         if not self.missing and not self._listed.is_set():
             self._listed.set()
             self._report()
@@ -109,6 +113,13 @@ class Feed:
         is_first = view.listed(kind)
         if is_news or is_first:
             self._dataplane.changed()
+
+    def _report_settings(self) -> None:
+        troubles = self._dataplane.view.configured.troubles
+        for trouble in troubles:
+            if trouble not in self._bad_settings:
+                log.warning("settings.rejected %s", trouble)
+        self._bad_settings = troubles
 
     def _on_trouble(self, kind: str, error: StoreError | None) -> None:
         if error is None:

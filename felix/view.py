@@ -14,27 +14,30 @@ from typing import Any
 
 from bgp.learned import Message
 from datastore.resource import Key, Resource
-from datastore.resources import BlockAffinity, IPAMBlock, IPPool, Node, WorkloadEndpoint
+from datastore.resources import BlockAffinity, FelixConfiguration, IPAMBlock, IPPool, Node, WorkloadEndpoint
 from felix.fib.mirror import Surroundings
 from felix.fib.model import Network
 from felix.fib.plan import InSync
 from felix.reach.bgp import Announced
 from felix.reach.reach import Reach
+from felix.settings import Read, Settings, read
 from felix.tunnels import Held, Tunnel
 
-Listed = IPPool | Node | BlockAffinity | IPAMBlock | WorkloadEndpoint
-KINDS = ("IPPool", "Node", "BlockAffinity", "IPAMBlock", "WorkloadEndpoint")
-_FOR_REMOTE = {"IPPool", "Node", "BlockAffinity", "IPAMBlock"}
-_ON_THE_MAP = {"IPPool", "Node"}
+Listed = IPPool | Node | BlockAffinity | IPAMBlock | WorkloadEndpoint | FelixConfiguration
+KINDS = ("IPPool", "Node", "BlockAffinity", "IPAMBlock", "WorkloadEndpoint", "FelixConfiguration")
+_FOR_REMOTE = {"IPPool", "Node", "BlockAffinity", "IPAMBlock", "FelixConfiguration"}
+_ON_THE_MAP = {"IPPool", "Node", "FelixConfiguration"}
 
 
 class View:
-    """``node`` is this node's name. ``map_version`` grows when that changes in which every destination is looked up:
-    pools, nodes, tunnels, surroundings.
+    """``node`` is this node's name, ``environ`` what overrides settings. ``map_version`` grows when that changes in
+    which every destination is looked up: pools, nodes, tunnels, settings, surroundings.
     """
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, environ: Mapping[str, str] | None = None) -> None:
         self.node = node
+        self._environ = environ or {}
+        self._configured: Read | None = None
         self.surroundings = Surroundings()
         self.map_version = 0
         self._tables: dict[str, dict[Key, Any]] = {kind: {} for kind in KINDS}
@@ -63,6 +66,25 @@ class View:
     @property
     def endpoints(self) -> Mapping[Key, WorkloadEndpoint]:
         return self._tables["WorkloadEndpoint"]
+
+    @property
+    def me(self) -> Node | None:
+        """This node, once it is known."""
+        return self.nodes.get(Key("Node", self.node))
+
+    @property
+    def settings(self) -> Settings:
+        """What holds on this node."""
+        return self.configured.settings
+
+    @property
+    def configured(self) -> Read:
+        """The settings, and what is wrong with those that were asked for."""
+        if self._configured is None:
+            documents = (each.resource for each in self._tables["FelixConfiguration"].values())
+            labels = self.me.resource.labels if self.me is not None else {}
+            self._configured = read(documents, node=self.node, labels=labels, environ=self._environ)
+        return self._configured
 
     @property
     def announced(self) -> Mapping[Network, Reach]:
@@ -124,6 +146,7 @@ class View:
     def _redraw(self, kind: str) -> None:
         if kind in _ON_THE_MAP:
             self.map_version += 1
+            self._configured = None
 
 
 def _says_the_same(known: Listed | None, value: Listed) -> bool:
@@ -138,4 +161,5 @@ def _says_the_same(known: Listed | None, value: Listed) -> bool:
 
 
 def _about(resource: Resource) -> tuple[object, ...]:
-    return resource.uid, resource.created, resource.labels, resource.metadata.get("deletionTimestamp")
+    whole = resource.spec if resource.kind == "FelixConfiguration" else None
+    return resource.uid, resource.created, resource.labels, resource.metadata.get("deletionTimestamp"), whole
