@@ -139,8 +139,8 @@ class TunnelAddresses:
 
     async def _pass(self) -> None:
         facts, me = await self._facts(), self._me()
-        if me is None:  # deleted, or not made yet: whoever deletes a node takes its addresses from IPAM
-            self._known = {}
+        if me is None:
+            self._forget()
             return
         for tunnel in Tunnel:
             pools = eligible(facts.pools, me, tunnel)
@@ -251,6 +251,13 @@ class TunnelAddresses:
         if tunnel not in self._held or self._held[tunnel] != address:
             self._held[tunnel] = address
             self._devices.hold(dict(self._held))
+
+    def _forget(self) -> None:
+        """The node is deleted, or not made yet: whoever deletes a node takes its addresses from IPAM."""
+        self._known = {}
+        if self._troubles:
+            self._troubles = {}
+            self._on_trouble("")
 
     # --- trouble --------------------------------------------------------------------------------------------------
 

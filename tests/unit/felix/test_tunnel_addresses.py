@@ -344,6 +344,25 @@ async def test_a_node_that_was_deleted_with_its_addresses_takes_one_again_when_i
 
 
 @virtually
+async def test_a_node_that_is_deleted_in_the_middle_of_trouble_is_waited_for_in_peace() -> None:
+    world = TunnelWorld()
+    await world.prepare(IPIP)
+    unreliable = Unreliable(world.memory)
+    unreliable.fail(Unavailable("the datastore is away"))
+    addresses = world.process(lambda _: unreliable)
+    async with running(addresses):
+        assert world.trouble
+        await world.store.delete(Key("Node", "node1"))
+        asked = len(unreliable.calls)
+        await asyncio.sleep(60)
+        assert (world.trouble, len(unreliable.calls)) == ("", asked)
+        unreliable.recover()
+        await world.add_node()
+        await settle(addresses)
+        assert await world.published() == {"ipip": "10.244.166.128"}
+
+
+@virtually
 async def test_when_nothing_changes_the_store_is_not_asked() -> None:
     world = TunnelWorld()
     await world.prepare(IPIP, (OTHER, {"vxlanMode": "Always"}))
