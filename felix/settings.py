@@ -135,6 +135,9 @@ class Settings:
     log_severity: str = setting("logSeverityScreen", anything, "Info", zero="")
 
 
+DEFAULTS = Settings()
+
+
 @cache
 def _places() -> tuple[tuple[str, Place, Any], ...]:
     return tuple((each.name, each.metadata["place"], each.default) for each in fields(Settings))
