@@ -22,6 +22,8 @@ from typing import Any
 
 from datastore import selector
 from datastore.resource import Resource
+from felix.firewall.choose import IptablesBackend, Mode
+from felix.firewall.rules import HostAction
 from felix.setting import (
     NO_ZERO,
     Place,
@@ -50,27 +52,14 @@ class Exclusions(Enum):
     POOLS_AND_HOSTS = "IPPoolsAndHostIPs"
 
 
-class NftablesMode(Enum):
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-    AUTO = "Auto"
-
-
-class IptablesBackend(Enum):
-    LEGACY = "Legacy"
-    NFT = "NFT"
-    AUTO = "Auto"
+class DenyAction(Enum):
+    DROP = "Drop"
+    REJECT = "Reject"
 
 
 class ChainInsertMode(Enum):
     INSERT = "insert"
     APPEND = "append"
-
-
-class ToHostAction(Enum):
-    DROP = "Drop"
-    RETURN = "Return"
-    ACCEPT = "Accept"
 
 
 class ClusterRoutes(Enum):
@@ -107,7 +96,7 @@ class Settings:
     nat_outgoing_address: IPv4Address | None = setting("natOutgoingAddress", address(IPv4Address), None, zero=None)
     nat_outgoing_exclusions: Exclusions = setting("natOutgoingExclusions", one_of(Exclusions), Exclusions.POOLS)
     nat_outgoing_device: str = setting("iptablesNATOutgoingInterfaceFilter", device, "", zero="")
-    nftables_mode: NftablesMode = setting("nftablesMode", one_of(NftablesMode), NftablesMode.AUTO)
+    nftables_mode: Mode = setting("nftablesMode", one_of(Mode), Mode.AUTO)
     iptables_backend: IptablesBackend = setting("iptablesBackend", one_of(IptablesBackend), IptablesBackend.AUTO)
     iptables_mark_mask: int = setting("iptablesMarkMask", _MASK, 0xFFFF0000)
     nftables_mark_mask: int = setting("nftablesMarkMask", _MASK, 0xFFFF0000)
@@ -117,9 +106,10 @@ class Settings:
         "iptablesLockProbeInterval", duration(1e-3), 0.05, zero=0.0, variable="IptablesLockProbeIntervalMillis"
     )
     chain_insert_mode: ChainInsertMode = setting("chainInsertMode", one_of(ChainInsertMode), ChainInsertMode.INSERT)
-    endpoint_to_host_action: ToHostAction = setting(
-        "defaultEndpointToHostAction", one_of(ToHostAction), ToHostAction.DROP
-    )
+    endpoint_to_host_action: HostAction = setting("defaultEndpointToHostAction", one_of(HostAction), HostAction.DROP)
+    iptables_deny_action: DenyAction = setting("iptablesFilterDenyAction", one_of(DenyAction), DenyAction.DROP)
+    nftables_deny_action: DenyAction = setting("nftablesFilterDenyAction", one_of(DenyAction), DenyAction.DROP)
+    ipv6_support: bool = setting("ipv6Support", boolean, True, zero=False)
     interface_prefixes: tuple[str, ...] = setting("interfacePrefix", devices, ("cali",))
     device_route_source: IPv4Address | None = setting("deviceRouteSourceAddress", address(IPv4Address), None, zero=None)
     device_route_source_v6: IPv6Address | None = setting(

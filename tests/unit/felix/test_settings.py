@@ -12,16 +12,16 @@ import pytest
 from datastore.codec import decode
 from datastore.resource import Resource
 from datastore.resources import FelixConfiguration
+from felix.firewall.choose import IptablesBackend, Mode
+from felix.firewall.rules import HostAction
 from felix.setting import PortRange
 from felix.settings import (
     ChainInsertMode,
     ClusterRoutes,
+    DenyAction,
     Exclusions,
-    IptablesBackend,
-    NftablesMode,
     Read,
     Settings,
-    ToHostAction,
     read,
 )
 from felix.view import View
@@ -56,7 +56,7 @@ FIELDS: list[tuple[str, Any, str, object]] = [
     ("natOutgoingAddress", "192.0.2.1", "nat_outgoing_address", ip_address("192.0.2.1")),
     ("natOutgoingExclusions", "IPPoolsAndHostIPs", "nat_outgoing_exclusions", Exclusions.POOLS_AND_HOSTS),
     ("iptablesNATOutgoingInterfaceFilter", "ens+", "nat_outgoing_device", "ens+"),
-    ("nftablesMode", "Enabled", "nftables_mode", NftablesMode.ENABLED),
+    ("nftablesMode", "Enabled", "nftables_mode", Mode.ENABLED),
     ("iptablesBackend", "NFT", "iptables_backend", IptablesBackend.NFT),
     ("iptablesBackend", "legacy", "iptables_backend", IptablesBackend.LEGACY),
     ("iptablesMarkMask", 0xFF000000, "iptables_mark_mask", 0xFF000000),
@@ -65,7 +65,10 @@ FIELDS: list[tuple[str, Any, str, object]] = [
     ("nftablesRefreshInterval", "0s", "nftables_refresh_s", 0.0),
     ("iptablesLockProbeInterval", "20ms", "iptables_lock_probe_s", 0.02),
     ("chainInsertMode", "Append", "chain_insert_mode", ChainInsertMode.APPEND),
-    ("defaultEndpointToHostAction", "ACCEPT", "endpoint_to_host_action", ToHostAction.ACCEPT),
+    ("defaultEndpointToHostAction", "ACCEPT", "endpoint_to_host_action", HostAction.ACCEPT),
+    ("iptablesFilterDenyAction", "Reject", "iptables_deny_action", DenyAction.REJECT),
+    ("nftablesFilterDenyAction", "REJECT", "nftables_deny_action", DenyAction.REJECT),
+    ("ipv6Support", False, "ipv6_support", False),
     ("interfacePrefix", "cali,tap", "interface_prefixes", ("cali", "tap")),
     ("deviceRouteSourceAddress", "192.0.2.1", "device_route_source", ip_address("192.0.2.1")),
     ("deviceRouteSourceAddressIPv6", "fd00::1", "device_route_source_v6", ip_address("fd00::1")),
@@ -116,7 +119,7 @@ def test_every_field_is_tested_above() -> None:
         ("mtuIfacePattern", "(", "mtuIfacePattern = '(': must be a regular expression: missing ), unterminated"),
         ("natPortRange", "9:1", "natPortRange = '9:1': must be a port or a range of ports from 0 to 65535"),
         ("natOutgoingAddress", "fd00::1", "natOutgoingAddress = 'fd00::1': must be an IPv4 address"),
-        ("nftablesMode", "Off", "nftablesMode = 'Off': must be one of Enabled, Disabled, Auto"),
+        ("nftablesMode", "Off", "nftablesMode = 'Off': must be one of Auto, Enabled, Disabled"),
         ("externalNodesList", ["10.0.0.0/33"], "externalNodesList = '10.0.0.0/33': must be addresses and networks"),
         ("interfacePrefix", "none", "interfacePrefix = 'none': cannot be none"),
         ("interfacePrefix", "a/b", "interfacePrefix = 'a/b': must be beginnings of device names"),
@@ -183,7 +186,7 @@ def test_a_selector_that_cannot_be_read_takes_its_object_out_alone() -> None:
         ),
         ("FELIX_IPTABLESLOCKPROBEINTERVALMILLIS", "20", "iptables_lock_probe_s", 0.02),
         ("FELIX_ROUTEREFRESHINTERVAL", "30", "route_refresh_s", 30.0),
-        ("FELIX_NFTABLESMODE", "enabled", "nftables_mode", NftablesMode.ENABLED),
+        ("FELIX_NFTABLESMODE", "enabled", "nftables_mode", Mode.ENABLED),
         ("FELIX_VXLANVNI", "", "vxlan_vni", 4096),
     ],
 )
