@@ -19,7 +19,7 @@ _ENCAPS = {Kind.IPIP: Encap.IPIP, Kind.VXLAN: Encap.VXLAN, Kind.VXLAN_V6: Encap.
 
 
 def facts(view: View, options: Options) -> Facts:
-    hosts = frozenset(_hosts(view))
+    hosts = frozenset(_hosts(view)) | frozenset(view.settings.external_nodes)
     return Facts(
         pools=frozenset(Pool(pool.cidr, pool.nat_outgoing) for pool in view.pools.values()),
         hosts=hosts,
@@ -41,4 +41,5 @@ def _tunnels(view: View) -> Iterator[Tunnel]:
     for kind in Kind:
         address, link = view.held.get(kind), links.get(kind.device)
         if address is not None or (link is not None and link.is_up):
-            yield Tunnel(_ENCAPS[kind], kind.device, kind.version, has_address=address is not None)
+            port = view.settings.vxlan_port
+            yield Tunnel(_ENCAPS[kind], kind.device, kind.version, port, has_address=address is not None)

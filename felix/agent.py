@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 from typing import Any
 
-from datastore.resource import Key
 from datastore.store import Store, StoreError
 from felix import changes_log, mtu
-from felix.admission import facts
 from felix.bgp_client import BgpClient, Line
 from felix.cni.commands import Commands, Spool
 from felix.confirm import confirmed
@@ -32,11 +30,12 @@ from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
 from felix.fib.reconciler import REFRESH_S
 from felix.fib.status import Applied
-from felix.firewall.reconciler import Firewall, Machine
-from felix.firewall.rules import Options, rules
+from felix.firewall.reconciler import Machine
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
 from felix.pods import Pods, Surroundings, Veths
+from felix.protection import Protection
+from felix.reach import local
 from felix.receivers import Receivers
 from felix.tunnel_addresses import TunnelAddresses
 from felix.tunnel_ipam import TunnelIpam
@@ -57,7 +56,9 @@ log = logging.getLogger("felix")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is outside of felix. ``wall_ns`` is the time of day in nanoseconds since 1970."""
+    """What is outside of felix. ``offer_mtu`` tells CNI plugins of an MTU in bytes; it returns why it could not, or "".
+    ``wall_ns`` is the time of day in nanoseconds since 1970.
+    """
 
     store: Store
     kernel: Kernel
@@ -66,6 +67,8 @@ class World:
     veths: Veths
     spool: Spool
     speaker: Line
+    offer_mtu: Callable[[int], str]
+    environ: Mapping[str, str]
     wall_ns: Callable[[], int]
     random: Random
 
@@ -90,6 +93,7 @@ class Agent:
             node,
             world.kernel,
             world.journal,
+            environ=world.environ,
             on_change=self._on_change,
             on_pass=self._after_pass,
             on_applied=_log_changes,
@@ -98,12 +102,12 @@ class Agent:
         )
         self._feed = Feed(world.store, self._dataplane, random=world.random.random, on_touch=self._on_touch)
         self._bgp = BgpClient(self._hear, self._on_bgp, world.speaker)
-        self._firewall = Firewall(world.filters, on_pass=self._on_filtered, rng=world.random)
-        self._admitted_at = -1
+        view = self._dataplane.view
+        self._protection = Protection(view, world.filters, on_pass=self._on_filtered, rng=world.random)
         self._commit, self._allocator, self._tunnels = self._addresses()
-        local = LocalEndpoints(self._dataplane)
+        endpoints = LocalEndpoints(self._dataplane)
         addresses = _Addresses(self._commit, self._allocator)
-        pods = Pods(self._surroundings(), store=world.store, addresses=addresses, veths=world.veths, local=local)
+        pods = Pods(self._surroundings(), store=world.store, addresses=addresses, veths=world.veths, local=endpoints)
         self.commands = Commands(pods, world.spool, self.health.why_not)
 
     async def run(self) -> None:
@@ -114,7 +118,7 @@ class Agent:
             "bgp": self._bgp.run(),
             "addresses": self._commit.run(),
             "tunnels": self._tunnels.run(),
-            "firewall": self._firewall.run(),
+            "protection": self._protection.run(),
         }
         async with asyncio.TaskGroup() as tasks:
             for name, part in parts.items():
@@ -148,9 +152,9 @@ class Agent:
             self._node,
             store,
             TunnelIpam(self._node, store, allocator, releaser),
-            Receivers(self._dataplane, admits_members=self._admits_members),
+            Receivers(self._dataplane, admits_members=lambda: self._protection.is_current),
             facts=self._feed.facts,
-            me=lambda: self._dataplane.view.nodes.get(Key("Node", self._node)),
+            me=lambda: self._dataplane.view.me,
             random=self._world.random.random,
             on_trouble=lambda why: self._report(Part.TUNNELS, is_ready=True, why=why),
         )
@@ -167,7 +171,7 @@ class Agent:
 
         return Surroundings(
             node=self._node,
-            host_mtu_bytes=lambda: mtu.of_host(view.surroundings.links.values()),
+            host_mtu_bytes=self._offered_mtu_bytes,
             pool_by_name=pool_by_name,
             new_mac=lambda: _new_mac(self._world.random),
             timestamp=lambda: _timestamp(self._world.wall_ns()),
@@ -180,19 +184,28 @@ class Agent:
         self._dataplane.changed()
 
     def _on_change(self) -> None:
-        """The view is another. Pods, blocks and routes are no matter of the packet filter's."""
         self._tunnels.changed()
+        self._protection.update()
         view = self._dataplane.view
-        if view.can_place_remote and self._admitted_at != view.map_version:
-            self._admitted_at = view.map_version
-            self._firewall.want(rules(facts(view, Options())))
+        if view.can_place_remote:
+            self._report_mtu()
+            self._report(Part.CONFIGURATION, is_ready=True, why="; ".join(view.configured.troubles))
 
-    def _admits_members(self) -> bool:
-        return self._admitted_at == self._dataplane.view.map_version and self._firewall.is_settled
+    def _offered_mtu_bytes(self) -> int:
+        view = self._dataplane.view
+        return mtu.of_pods(view.surroundings.links.values(), view.pools.values(), view.settings)
+
+    def _report_mtu(self) -> None:
+        """Pods keep the MTU that they were born with; those that have more than is offered now are named."""
+        offered = self._offered_mtu_bytes()
+        links = self._dataplane.reconciler.mirror.actual.links.values()
+        large = mtu.too_large(local.endpoints(self._dataplane.view), links, offered)
+        troubles = [self._world.offer_mtu(offered), *(str(pod) for pod in large)]
+        self._report(Part.MTU, is_ready=True, why="; ".join(filter(None, troubles)))
 
     def _on_filtered(self) -> None:
         """A node whose packet filter cannot be written still routes; it takes no encapsulated packets."""
-        self._report(Part.FIREWALL, is_ready=True, why=self._firewall.trouble)
+        self._report(Part.FIREWALL, is_ready=True, why=self._protection.trouble)
         self._tunnels.changed()
 
     def _after_pass(self) -> None:

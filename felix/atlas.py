@@ -33,7 +33,8 @@ class Atlas:
         self._ground = Ground(view.surroundings)
         links = view.surroundings.links
         self._up = frozenset(tunnel for tunnel in Tunnel if tunnel.device in links and links[tunnel.device].is_up)
-        self._host_mtu_bytes = mtu.of_host(links.values())
+        self._settings = view.settings
+        self._host_mtu_bytes = mtu.of_host(links.values(), self._settings.mtu_iface_pattern)
         self._ways: dict[tuple[str, tuple[Address, ...], str], tuple[Way | NoWay, Why]] = {}
 
     def pool_of(self, dst: Network) -> IPPool | None:
@@ -68,7 +69,7 @@ class Atlas:
         published = tunnel.published(peer.node)
         if published is None:
             return NoWay(f"{peer.node.name} publishes no tunnel address")
-        return vxlan.way_to(published, tunnel, mtu.of_tunnel(tunnel, self._host_mtu_bytes))
+        return vxlan.way_to(published, tunnel, mtu.of_tunnel(tunnel, self._host_mtu_bytes, self._settings))
 
     def _teller(self, reach: Reach) -> str:
         """``node node2, bgp 192.168.50.11``."""

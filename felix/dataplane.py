@@ -5,7 +5,7 @@ Whoever feeds :attr:`Dataplane.view` calls :meth:`Dataplane.changed` once for al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from felix.desired import Desirer
@@ -19,8 +19,8 @@ from felix.why import Evidence
 
 
 class Dataplane:
-    """``node`` is this node's name; ``on_change`` is called when the view is another, ``on_pass`` after each of the
-    reconciler's passes, ``on_applied`` after each of its writes. Run ``reconciler.run``.
+    """``node`` is this node's name, ``environ`` overrides settings. ``on_change`` is called when the view is another,
+    ``on_pass`` after each of the reconciler's passes, ``on_applied`` after each of its writes. Run ``reconciler.run``.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class Dataplane:
         kernel: Kernel,
         journal: Journal,
         *,
+        environ: Mapping[str, str] | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_pass: Callable[[], None] = lambda: None,
         on_applied: Callable[[Sequence[Applied]], None] = lambda _: None,
@@ -36,7 +37,7 @@ class Dataplane:
         refresh_s: float = REFRESH_S,
         rng: Random | None = None,
     ) -> None:
-        self.view = View(node)
+        self.view = View(node, environ)
         self._on_change = on_change
         self._desirer = Desirer()
         self.reconciler = Reconciler(

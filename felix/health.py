@@ -19,6 +19,8 @@ class Part(Enum):
     CNI = "CNIServer"
     FIREWALL = "PacketFilter"
     TUNNELS = "TunnelAddresses"
+    MTU = "MTU"
+    CONFIGURATION = "Configuration"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import time
@@ -26,6 +27,7 @@ from felix.fib.journal import FileJournal
 from felix.fib.netlink import NetlinkKernel
 from felix.fib.veth import Veths
 from felix.firewall.machine import ThisMachine
+from felix.mtu_file import MtuFile
 
 log = logging.getLogger("felix")
 
@@ -58,6 +60,8 @@ async def _open(config: FelixConfig, connect: Connect) -> World:
         veths=Veths(),
         spool=Spool(),
         speaker=UnixLine(),
+        offer_mtu=MtuFile(config.state_folder / "mtu").offer,
+        environ=os.environ,
         wall_ns=time.time_ns,
         random=random.Random(),
     )

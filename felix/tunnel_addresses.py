@@ -1,12 +1,16 @@
 """The life of this node's tunnel addresses: taken, held on the device, published, withdrawn, given back.
 
                         needed                                          not needed any more
-    IPAM      take one (or keep what is ours)                     4. give it back
-    device    1. held: device up, address on it, firewall ready   2. held until no route of ours uses the device
-    Node      2. published: others may send now                   3. cleared
-    IPAM      3. give back what was held before                   5. not held: the address leaves the device
+    IPAM      take one (or keep what is ours)                     3. give it back, once no other node may send
+    device    1. held: device up, address on it, firewall ready   1. held until no route of ours uses the device
+    Node      2. published: others may send now                   2. cleared
+    IPAM      3. give back what was held before                   4. not held: the address leaves the device
 
 Publication is readiness: others send to what they read on the Node, so nothing stands there that could not receive.
+A device without an address does not receive where rp_filter is loose: Linux finds nothing on it to compare the source's
+way back with. So the address stays while another node still publishes one of its kind, which it does until it has seen
+the edit; but not for ever, since a node that died publishes as well.
+
 Every pass looks at what is known now and does what is next, so a need that comes back finds its address, and a process
 that died between two writes is continued by its successor: what the handle holds in IPAM and what stands on the Node
 are its memory. One tunnel's trouble does not stop the others.
@@ -41,6 +45,8 @@ Network = IPv4Network | IPv6Network
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 15.0
+LONGEST_DRAIN_S = 300.0
+"""So long may a node go without seeing an edit before packets that it sends through the old tunnel are given up."""
 LONGEST_FIRST_TAKE_S = 5.0
 """So long may the first address of the node's block be waited for, before pods get theirs all the same."""
 
@@ -62,6 +68,10 @@ class Devices(Protocol):
 
     def is_idle(self, tunnel: Tunnel) -> bool:
         """Whether no route of ours goes through the device, in the kernel."""
+        ...
+
+    def is_quiet(self, tunnel: Tunnel) -> bool:
+        """Whether no other node publishes an address of this kind."""
         ...
 
 
@@ -110,6 +120,7 @@ class TunnelAddresses:
         self._known: dict[Tunnel, _Known] = {}
         self._held: dict[Tunnel, Address | None] = {}
         self._troubles: dict[Tunnel, _Trouble] = {}
+        self._patient_until: dict[Tunnel, float] = {}
 
     @property
     def trouble(self) -> str:
@@ -166,6 +177,7 @@ class TunnelAddresses:
     # --- needed ---------------------------------------------------------------------------------------------------
 
     async def _provide(self, tunnel: Tunnel, me: Node, pools: Sequence[IPPool]) -> None:
+        self._patient_until.pop(tunnel, None)
         address = await self._address_of(tunnel, me, pools)
         self._hold(tunnel, address)
         if not self._devices.is_ready(tunnel, address):
@@ -213,11 +225,19 @@ class TunnelAddresses:
         if await self._is_needed(tunnel):
             self.changed()
             return
+        if self._must_wait_for_others(tunnel):
+            return
         if not known.found.is_nothing:
             await self._ipam.give_back_all(tunnel, known.found)
             log.info("tunnel.give_back tunnel=%s addresses=%s", tunnel.word, known.found.held)
         self._known[tunnel] = replace(known, found=Found(), address=None)
         self._hold(tunnel, None)
+        self._patient_until.pop(tunnel, None)
+
+    def _must_wait_for_others(self, tunnel: Tunnel) -> bool:
+        if self._devices.is_quiet(tunnel):
+            return False
+        return self._patient_until.setdefault(tunnel, _now() + LONGEST_DRAIN_S) > _now()
 
     async def _is_needed(self, tunnel: Tunnel) -> bool:
         me = self._me()
@@ -276,7 +296,9 @@ class TunnelAddresses:
             self._on_trouble(self.trouble)
 
     def _next_try_at(self) -> float | None:
-        return min((trouble.again_at for trouble in self._troubles.values()), default=None)
+        retries = (trouble.again_at for trouble in self._troubles.values())
+        patience = (until for until in self._patient_until.values() if until > _now())
+        return min((*retries, *patience), default=None)
 
 
 def _best(found: Found, published: Address | None) -> Address | None:

@@ -15,8 +15,8 @@ from datastore.resources import Node
 from felix import mtu
 from felix.encap import ipip, vxlan
 from felix.fib.model import Why
-from felix.fib.tunnel import TunnelDevice
-from felix.tunnels import Tunnel, eligible, peers_may_send
+from felix.fib.tunnel import TunnelDevice, Vxlan
+from felix.tunnels import Tunnel, eligible, peers_may_send, vtep_mac
 from felix.view import View
 
 
@@ -43,8 +43,14 @@ def _why(view: View, me: Node, tunnel: Tunnel) -> str:
 
 
 def _device(view: View, me: Node, tunnel: Tunnel) -> TunnelDevice | None:
-    around, address = view.surroundings, view.held[tunnel]
-    mtu_bytes = mtu.of_tunnel(tunnel, mtu.of_host(around.links.values()))
+    around, address, settings = view.surroundings, view.held[tunnel], view.settings
+    mtu_bytes = mtu.of_tunnel(tunnel, mtu.of_host(around.links.values(), settings.mtu_iface_pattern), settings)
     if tunnel is Tunnel.IPIP:
         return ipip.device(address, mtu_bytes)
-    return vxlan.device(me, view.nodes.values(), tunnel, address, mtu_bytes, around.addresses)
+    local = vxlan.own_address(me, tunnel)
+    parent = next((one.device for one in around.addresses if one.address == local), "")
+    if local is None or not parent:
+        return None
+    made = Vxlan(settings.vxlan_vni, settings.vxlan_port, local, parent)
+    peers = (node for node in view.nodes.values() if node.name != me.name)
+    return vxlan.device(tunnel, made, mtu_bytes, address, vtep_mac(me, tunnel), peers)

@@ -13,12 +13,9 @@ from collections.abc import Iterable, Iterator
 
 from datastore.resources import Node
 from felix.encap.way import Way
-from felix.fib.model import Address, Hop, InterfaceAddress, Protocol
+from felix.fib.model import Address, Hop, Protocol
 from felix.fib.tunnel import Entry, Forwarding, Neighbour, TunnelDevice, Vxlan
 from felix.tunnels import Tunnel, vtep_mac
-
-VNI = 4096
-PORT = 4789
 
 
 def way_to(peer: Address, tunnel: Tunnel, mtu_bytes: int) -> Way:
@@ -27,21 +24,10 @@ def way_to(peer: Address, tunnel: Tunnel, mtu_bytes: int) -> Way:
 
 
 def device(
-    me: Node,
-    nodes: Iterable[Node],
-    tunnel: Tunnel,
-    address: Address | None,
-    mtu_bytes: int,
-    addresses: Iterable[InterfaceAddress],
-) -> TunnelDevice | None:
-    """``addresses`` are those of this node's devices; None when none of these has the node's own."""
-    local = own_address(me, tunnel)
-    parent = next((one.device for one in addresses if one.address == local), "")
-    if local is None or not parent:
-        return None
-    entries = frozenset(entry for node in nodes if node.name != me.name for entry in _entries(node, tunnel))
-    vxlan = Vxlan(VNI, PORT, local, parent)
-    return TunnelDevice(tunnel.device, mtu_bytes, address, vtep_mac(me, tunnel), vxlan, entries)
+    tunnel: Tunnel, made: Vxlan, mtu_bytes: int, address: Address | None, mac: str, peers: Iterable[Node]
+) -> TunnelDevice:
+    entries = frozenset(entry for peer in peers for entry in _entries(peer, tunnel))
+    return TunnelDevice(tunnel.device, mtu_bytes, address, mac, made, entries)
 
 
 def own_address(node: Node, tunnel: Tunnel) -> Address | None:

@@ -34,11 +34,14 @@ Address = IPv4Address | IPv6Address
 
 
 class ModelDevices:
-    """``is_up``: a held address is on its device at once. ``busy``: tunnels that routes of ours go through."""
+    """``is_up``: a held address is on its device at once. ``busy``: tunnels that routes of ours go through.
+    ``awaited``: those of which other nodes publish addresses.
+    """
 
     def __init__(self, said: list[str]) -> None:
         self.is_up = True
         self.busy: set[Tunnel] = set()
+        self.awaited: set[Tunnel] = set()
         self.held: Held = {}
         self._said = said
 
@@ -50,6 +53,9 @@ class ModelDevices:
 
     def is_ready(self, tunnel: Tunnel, address: Address) -> bool:
         return self.is_up and self.held.get(tunnel) == address
+
+    def is_quiet(self, tunnel: Tunnel) -> bool:
+        return tunnel not in self.awaited
 
     def is_idle(self, tunnel: Tunnel) -> bool:
         return tunnel not in self.busy

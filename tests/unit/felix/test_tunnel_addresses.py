@@ -12,6 +12,7 @@ import pytest
 from datastore.resource import Key
 from datastore.resources import AllocationAttribute
 from datastore.store import Unavailable
+from felix.tunnel_addresses import LONGEST_DRAIN_S
 from felix.tunnels import Tunnel
 from ipam import facts
 from ipam.release import Releaser
@@ -113,6 +114,28 @@ async def test_an_address_goes_when_no_route_uses_its_tunnel_any_more_in_this_or
         assert (await world.in_ipam(), await world.handles(), await world.published()) == ([], [], {})
         assert world.said[-1] == "tunl0 has nothing"
         assert (await world.store.get(Key("Node", "node1"))).spec == {"bgp": {"ipv4Address": "192.168.50.10/24"}}
+
+
+@virtually
+async def test_an_address_stays_on_its_device_while_others_publish_theirs_but_not_for_ever() -> None:
+    world = TunnelWorld()
+    await world.prepare(IPIP)
+    addresses = world.process()
+    async with running(addresses):
+        for is_patient in (True, False):
+            before = world.devices.held[Tunnel.IPIP]
+            world.devices.awaited = {Tunnel.IPIP}
+            await world.edit_pool(POOL, ipipMode="Never")
+            await settle(addresses)
+            assert (await world.published(), world.devices.held[Tunnel.IPIP]) == ({}, before)
+            if is_patient:
+                world.devices.awaited = set()
+                await settle(addresses)
+            else:
+                await asyncio.sleep(LONGEST_DRAIN_S + 1)
+            assert (world.devices.held[Tunnel.IPIP], await world.in_ipam()) == (None, [])
+            await world.edit_pool(POOL, ipipMode="Always")
+            await settle(addresses)
 
 
 @virtually

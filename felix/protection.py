@@ -1,0 +1,51 @@
+"""The packet filter, kept as the view asks for: view ─admission─▶ facts ─rules─▶ rule set ─▶ Firewall.
+
+Pods, blocks and routes are no matter of the packet filter's: it is asked anew only when the map changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from felix.admission import facts
+from felix.firewall.choose import Backend
+from felix.firewall.reconciler import Firewall, Machine
+from felix.firewall.rules import rules
+from felix.firewall_options import modes, options
+from felix.view import View
+
+
+class Protection:
+    """Run :meth:`run`. ``on_pass`` is called after each pass of the filter."""
+
+    def __init__(self, view: View, machine: Machine, *, on_pass: Callable[[], None], rng: Random) -> None:
+        self._view, self._on_pass = view, on_pass
+        self._firewall = Firewall(machine, on_pass=self._passed, rng=rng)
+        self._asked: tuple[int, Backend | None] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled; then the rules stay."""
+        await self._firewall.run()
+
+    def update(self) -> None:
+        """The view may be another. Before everything is known that admits a packet, nothing is asked for."""
+        question = self._view.map_version, self._firewall.backend
+        if self._view.can_place_remote and question != self._asked:
+            self._asked = question
+            settings = self._view.settings
+            wanted = rules(facts(self._view, options(settings, self._firewall.backend or Backend.NFT)))
+            self._firewall.want(wanted, modes(settings))
+
+    @property
+    def is_current(self) -> bool:
+        """The kernel holds what follows from the view as it is now."""
+        return self._asked == (self._view.map_version, self._firewall.backend) and self._firewall.is_settled
+
+    @property
+    def trouble(self) -> str:
+        return self._firewall.trouble
+
+    def _passed(self) -> None:
+        self.update()  # which backend it is may be news
+        self._on_pass()
