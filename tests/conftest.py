@@ -1,17 +1,31 @@
-"""What every test may use: an ``async def`` test runs in an event loop of its own."""
+"""What holds for every test: ``async def`` runs in an event loop of its own, and one marked ``uml`` only with ipip."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import signal
 
 import pytest
 
+from lab.machine import kernel
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end still takes down what its tests made."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@functools.cache
+def _has_ipip() -> bool:
+    return kernel.has_ipip()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture of the test is made."""
+    if item.get_closest_marker("uml") and not _has_ipip():
+        pytest.skip("this kernel has no ipip, or we are not root: tests/uml/run pytest -m uml boots one that has")
 
 
 @pytest.hookimpl(tryfirst=True)
