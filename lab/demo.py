@@ -15,6 +15,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from lab import cluster, inside, namespaces, probe, runtime
+from lab.machine import boot, kernel
 from lab.namespaces import NamespaceError
 from lab.node import LabError, environment_of
 from lab.plan import UPLINK, BadWish
@@ -52,22 +53,45 @@ class DemoFailed(Exception):
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./demo", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "way", nargs="?", choices=("direct", "ipip"), default="direct", help="how packets cross (direct)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the lab up, for: lab --help (LAB_NAME=demo)")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.stderr.write("./demo makes network namespaces, which needs root: run it as root.\n")
         return 1
     try:
-        return _run(keep=arguments.keep)
-    except (BadWish, DemoFailed, LabError, NamespaceError, inside.WorkFailed) as error:
+        if arguments.way == "ipip" and not kernel.has_ipip():
+            return _in_a_machine(keep=arguments.keep)
+        return _run(arguments.way, keep=arguments.keep)
+    except (
+        BadWish,
+        DemoFailed,
+        LabError,
+        NamespaceError,
+        inside.WorkFailed,
+        boot.NoMachine,
+        boot.MachineDied,
+    ) as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1
 
 
-def _run(*, keep: bool) -> int:
+def _in_a_machine(*, keep: bool) -> int:
+    """The same, where the kernel has ipip. Raises NoMachine, MachineDied, OutOfTime."""
+    if keep:
+        raise DemoFailed("--keep: this kernel has no ipip, and the machine that is booted for the demo ends with it")
+    if kernel.is_booted_by_us():
+        raise DemoFailed("this kernel should have ipip, and has not")
+    _say("This machine's kernel has no ipip: booting one that has, in user-mode-linux")
+    return boot.run([sys.executable, "-m", "lab.demo", "ipip"])
+
+
+def _run(way: str, *, keep: bool) -> int:
     started = time.monotonic()
     _say(f"A cluster of three nodes: network namespaces {NAME}/node1 to node3, uplink {UPLINK}, one pool 10.244.0.0/16")
-    lab = cluster.up(cluster.Wish(name=NAME), lambda line: None)
+    lab = cluster.up(cluster.Wish(name=NAME, ipip="Always" if way == "ipip" else "Never"), lambda line: None)
     try:
         _show(lab)
     except BaseException:
