@@ -111,9 +111,9 @@ def test_a_kernel_panic_is_no_exit_status_of_the_command(start: list[Machine]) -
 
 
 def test_a_command_that_takes_too_long_is_ended(start: list[Machine]) -> None:
-    machine = boot_up(start, "sleep 1000", "--timeout", "10")
+    machine = boot_up(start, "sleep 1000", "--timeout", "20")
     _, said = machine.runner.communicate(timeout=30)
-    assert (machine.runner.returncode, said) == (124, "machine: not done after 10 s: sh -c 'echo up; sleep 1000'\n")
+    assert (machine.runner.returncode, said) == (124, "machine: not done after 20 s: sh -c 'echo up; sleep 1000'\n")
     assert machine.is_gone()
 
 
