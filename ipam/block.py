@@ -189,9 +189,8 @@ def _let_go(block: IPAMBlock, ordinals: list[int], now: datetime, cooldown_s: in
     for ordinal in ordinals:
         slots[ordinal] = index
     taken_at = {**block.taken_at, **dict.fromkeys(ordinals, block.sequence)}
-    return thaw(
-        replace(block, slots=tuple(slots), attributes=attributes, taken_at=taken_at), now=now, cooldown_s=cooldown_s
-    )
+    resting = replace(block, slots=tuple(slots), attributes=attributes, taken_at=taken_at)
+    return thaw(_without_unused_attributes(resting), now=now, cooldown_s=cooldown_s)
 
 
 def thaw(block: IPAMBlock, *, now: datetime, cooldown_s: int) -> IPAMBlock:

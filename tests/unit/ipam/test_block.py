@@ -116,6 +116,7 @@ def test_with_a_cooldown_an_address_is_held_by_nobody_until_it_has_rested() -> N
     cooling = blocks.release_handle(taken(fresh(), "a"), "a", now=NOW, cooldown_s=30).block
     assert text(cooling).startswith("0:cooling@101 1:-")
     assert blocks.allocations(cooling) == []
+    assert blocks.flaws(cooling) == []
     assert not blocks.is_empty(cooling)
     early = blocks.thaw(cooling, now=NOW + timedelta(seconds=29), cooldown_s=30)
     assert early is cooling
