@@ -17,11 +17,10 @@ from yaml.reader import ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import ScannerError
 
-from calicoctl.yaml_words import meaning
+from calicoctl.yaml_words import MERGE, meaning
 from datastore.schema.go_text import number_text
 
 _PLAIN = "plain"
-_MERGE = "<<"
 
 
 @dataclass(eq=False)
@@ -105,7 +104,7 @@ class _Builder:
         merged: dict[str, Any] = {}
         own: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if key_node.tag == _PLAIN and key_node.value == _MERGE:
+            if key_node.tag == _PLAIN and key_node.value == MERGE:
                 merged |= self._merged(value_node)
                 continue
             key = _key(self.build(key_node))

@@ -53,8 +53,9 @@ def _entry(value: Any, named: str, indent: str) -> Iterator[str]:
 
 
 def _key(text: str) -> str:
-    """Keys are never folded."""
-    return _text(text, column=-len(text) - WIDTH, indent="")
+    """Keys stand in one line."""
+    unfolded = -len(text) - WIDTH
+    return _double(text, unfolded, "") if "\n" in text else _text(text, unfolded, "")
 
 
 def _scalar(value: Any, column: int, indent: str) -> str:
@@ -111,7 +112,7 @@ def _literal(text: str, indent: str) -> str:
 _RAGGED = re.compile(r" \n| \Z")
 """Blanks at the end of a line: a block would show none of them."""
 
-_SPECIAL = re.compile("[^\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
+_SPECIAL = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
 _SHORT = {
     "\0": "\\0",
     "\a": "\\a",
@@ -122,6 +123,9 @@ _SHORT = {
     "\f": "\\f",
     "\r": "\\r",
     "\x1b": "\\e",
+    "\x85": "\\N",
+    "\u2028": "\\L",
+    "\u2029": "\\P",
     '"': '\\"',
     "\\": "\\\\",
 }
@@ -156,11 +160,7 @@ def _is_plain(text: str) -> bool:
         return False
     if text[0] in "-?:" and (len(text) == 1 or text[1] == " "):
         return False
-    return ": " not in text and " #" not in text and text[-1] != ":" and not _BREAK.search(text)
-
-
-_BREAK = re.compile("[\x85\u2028\u2029]")
-"""What YAML takes for an end of line, beside the usual one."""
+    return ": " not in text and " #" not in text and text[-1] != ":"
 
 
 # --- the order of keys --------------------------------------------------------------------------------------------

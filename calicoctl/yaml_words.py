@@ -6,6 +6,9 @@ import re
 from math import isfinite
 from typing import Any
 
+MERGE = "<<"
+"""As a key: the mapping beside it is merged into this one."""
+
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
     **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
@@ -44,7 +47,7 @@ def _number(text: str) -> int | float | str:
 
 def is_text(scalar: str) -> bool:
     """Whether a scalar without quotation marks would be read as the text that it is, by any reader of YAML."""
-    return isinstance(meaning(scalar), str) and not _OTHERS.fullmatch(scalar)
+    return isinstance(meaning(scalar), str) and scalar != MERGE and not _OTHERS.fullmatch(scalar)
 
 
 _OTHERS = re.compile(
