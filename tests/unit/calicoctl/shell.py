@@ -51,7 +51,9 @@ class Shell:
     memory: Memory = field(default_factory=Memory)
     environ: Mapping[str, str] = field(default_factory=dict)
     now_ns: int = NOW_NS
-    slept_s: list[float] = field(default_factory=list)
+    sleep: Callable[[float], object] = lambda seconds: None
+    heard: list[str] = field(default_factory=list)
+    """All that was ever written on standard output, also by a command that never ended."""
     connections: int = 0
     wrap: Callable[[Store], Store] = lambda store: store
     """What a command is given in place of the store."""
@@ -73,14 +75,18 @@ class Shell:
         return Terminal(
             words=words,
             environ=self.environ,
-            write=out.append,
+            write=lambda text: self._write(out, text),
             write_error=err.append,
             read_input=lambda: stdin,
             connect=self._connect,
             drive=self._drive,
             wall_ns=lambda: self.now_ns,
-            sleep=self.slept_s.append,
+            sleep=self.sleep,
         )
+
+    def _write(self, out: list[str], text: str) -> None:
+        out.append(text)
+        self.heard.append(text)
 
     def _connect(self, environ: Environ) -> Store:
         self.connections += 1
