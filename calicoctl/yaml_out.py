@@ -87,6 +87,8 @@ def _text(text: str, column: int, indent: str) -> str:
 
 def _folded(text: str, column: int, indent: str, *, is_quoted: bool) -> str:
     """A blank between two words becomes a new line, where the line is long enough."""
+    if column + len(text) <= WIDTH or " " not in text:
+        return text
     written, line_begin = [], -column
     for at, each in enumerate(text):
         is_between = 0 < at < len(text) - 1 and text[at - 1] != " " and text[at + 1] != " "
