@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calicoctl.failure import NotAllowed
+from calicoctl.failure import Failure, NotAllowed
 from calicoctl.objects import DEFAULT_PROFILE, READ_ONLY, refuse_kubernetes
 from datastore.resource import Key
 from datastore.store import Missing, Store
@@ -29,7 +29,7 @@ _IN_TIERS = ("NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "Sta
 
 
 async def delete(store: Store, key: Key, *, wall_ns: WallNs, revision: str = "") -> None:
-    """Only the object of ``revision``, if one is given. Raises Missing, Conflict, NotAllowed."""
+    """Only the object of ``revision``, if one is given. Raises Missing, Conflict, NotAllowed, Failure."""
     if key.kind == READ_ONLY:
         raise NotAllowed(f"operation delete is not supported on {READ_ONLY}")
     refuse_kubernetes(key, "delete")
@@ -89,9 +89,14 @@ async def _release_blocks(store: Store, cidr: str) -> None:
 
 async def _release(records: Records, owned: BlockAffinity) -> None:
     from ipam import affinity
+    from ipam.records import Contention
 
-    with suppress(affinity.ClaimedByOther):
+    try:
         await affinity.release(records, owned.node, owned.cidr)
+    except affinity.ClaimedByOther:
+        return
+    except Contention as error:
+        raise Failure(f"block {owned.cidr}: {error}") from None
 
 
 # --- nodes --------------------------------------------------------------------------------------------------------
@@ -143,7 +148,7 @@ async def _tunnel_addresses(store: Store, key: Key) -> list[str]:
 async def _give_back(store: Store, texts: list[str], wall_ns: WallNs) -> None:
     from ipam import facts
     from ipam.block import Release
-    from ipam.records import Records
+    from ipam.records import Contention, Records
     from ipam.release import Releaser
     from ipam.writer import BlockWriter
 
@@ -151,7 +156,10 @@ async def _give_back(store: Store, texts: list[str], wall_ns: WallNs) -> None:
     if not releases:
         return
     releaser = Releaser(store, BlockWriter(Records(store)), facts=lambda: facts.read_cluster(store), wall_ns=wall_ns)
-    await releaser.release_addresses(releases)
+    try:
+        await releaser.release_addresses(releases)
+    except Contention as error:
+        raise Failure(f"addresses {', '.join(texts)}: {error}") from None
 
 
 def _addresses(texts: list[str]) -> list[Address]:

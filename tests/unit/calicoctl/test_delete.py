@@ -118,6 +118,17 @@ def test_a_node_whose_deletion_was_cut_short_is_deleted_by_deleting_it_again(
     assert f"found {len(left)} problems" in check
 
 
+def test_a_node_whose_blocks_others_keep_writing_is_kept_with_the_reason(shell: Shell) -> None:
+    faults = Faults(Random(0), conflict_chance=1.0, longest_delay=0)
+    shell.wrap = lambda store: FaultyStore(store, faults)
+    shown = shell("delete node node1")
+    assert shown.err == (
+        "Failed to delete 'Node' resource: addresses 10.244.166.128/32, 10.244.166.129/32:"
+        " Max retries hit - excessive concurrent IPAM requests\n\n"
+    )
+    assert set(OF_NODE1) & set(keys(shell)) >= {"Node(node1)", "WorkloadEndpoint(default/node1-cni-a-eth0)"}
+
+
 def test_what_is_left_of_a_node_that_is_gone_is_removed_all_the_same(shell: Shell) -> None:
     shell.ask(lambda store: store.delete(Key("Node", "node1")))
     shown = shell("delete node node1")
