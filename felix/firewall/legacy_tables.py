@@ -102,7 +102,9 @@ class LegacyTables:
 
     def _open(self, version: int, table: Table) -> Any:
         """The library keeps one object for each table, with what it read last."""
-        opened = (self._iptc.Table if version == 4 else self._iptc.Table6)(table.value, autocommit=False)
+        kind = self._iptc.Table if version == 4 else self._iptc.Table6
+        kind.ALL = [table.value]  # to find out whether a target is a chain it reads these, and so makes them
+        opened = kind(table.value, autocommit=False)
         opened.refresh()
         return opened
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from felix.firewall import nft_json
 from felix.firewall.execute import execute
 from felix.firewall.model import VERSIONS, FirewallUnavailable, RuleSet
-from felix.firewall.nft_json import FAMILIES, TABLE, Listed, Object
+from felix.firewall.nft_json import FAMILIES, TABLE, Forms, Listed, Object
 
 _NETLINK_NETFILTER = 12
 _GROUP_NFTABLES = 1 << (7 - 1)
@@ -44,7 +44,7 @@ class NftWriter:
 
     def __init__(self, nft: Nft) -> None:
         self._nft = nft
-        self._forms: dict[str, str] = {}
+        self._forms: dict[int, Forms] = {}
 
     def listen(self, wake: Callable[[], None]) -> None:
         self._nft.listen(wake)
@@ -56,7 +56,7 @@ class NftWriter:
             return 0
         await self._nft.run(commands)
         written = await self._read()
-        self._forms = {hash_: form for listed in written for hash_, form in listed.forms.items()}
+        self._forms = {version: listed.forms for version, listed in zip(VERSIONS, written, strict=True)}
         if self._plan(wanted, written):
             raise FirewallUnavailable("nft lists something else than what it was told to write")
         return len(commands)
@@ -73,8 +73,10 @@ class NftWriter:
         return [nft_json.parse(await self._nft.list(FAMILIES[version])) for version in VERSIONS]
 
     def _plan(self, wanted: RuleSet, listed: Sequence[Listed]) -> list[Object]:
-        pairs = zip(wanted.families, listed, strict=True)
-        return [command for family, found in pairs for command in nft_json.plan(family, found, self._forms)]
+        commands: list[Object] = []
+        for family, found in zip(wanted.families, listed, strict=True):
+            commands += nft_json.plan(family, found, self._forms.get(family.version, {}))
+        return commands
 
 
 class NftProgram:
@@ -90,7 +92,10 @@ class NftProgram:
             if "No such file or directory" in err:
                 return []
             raise FirewallUnavailable(f"nft: {_first_line(err)}")
-        found: list[Object] = json.loads(out)["nftables"]
+        try:
+            found: list[Object] = json.loads(out)["nftables"]
+        except (ValueError, KeyError) as error:
+            raise FirewallUnavailable(f"nft lists in a language that is not known: {out[:60]!r}") from error
         return found
 
     async def run(self, commands: Sequence[Object]) -> None:
