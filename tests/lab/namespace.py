@@ -49,8 +49,11 @@ class Elsewhere:
         return _run("nsenter", f"--net={self.path}", "ip", *command.split())
 
     def udp_socket(self) -> socket.socket:
-        """It stays in the namespace wherever it is used."""
-        return _in_thread(lambda: self._enter_and(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
+        return self.socket(socket.SOCK_DGRAM)
+
+    def socket(self, kind: int, protocol: int = 0) -> socket.socket:
+        """An IPv4 socket of ``kind`` that stays in the namespace wherever it is used."""
+        return _in_thread(lambda: self._enter_and(lambda: socket.socket(socket.AF_INET, kind, protocol)))
 
     def _enter_and(self, make: Callable[[], T]) -> T:
         _check(_libc.setns(self.file.fileno(), _CLONE_NEWNET))
