@@ -63,8 +63,12 @@ class IptablesWriter:
     async def write(self, rules: RuleSet) -> int:
         """How many edits that took; 0 if all was there."""
         held = await self._sets.read()
-        counts = [await self._write_family(family, held) for family in rules.families]
-        return sum(counts)
+        # Each on its own: a machine that cannot do IPv6 keeps its IPv4 rules right.
+        written = [self._write_family(family, held) for family in rules.families]
+        counts = await asyncio.gather(*written, return_exceptions=True)
+        for failed in (count for count in counts if isinstance(count, BaseException)):
+            raise failed
+        return sum(count for count in counts if isinstance(count, int))
 
     async def remove(self) -> int:
         return await self.write(NOTHING)

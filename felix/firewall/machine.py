@@ -51,11 +51,13 @@ class ThisMachine:
 
 
 async def see() -> Seen:
-    """What of each backend is here. Looks at legacy tables only where the kernel has them loaded: to read one is to
-    make it.
+    """What of each backend is here. Legacy tables are looked at only where the kernel has their modules loaded, or has
+    nothing else: to ask is to load them.
     """
-    nft = await _output("nft", "list", "tables")
-    legacy, on_nft = await _saved("legacy"), await _saved("nft")
+    nft, on_nft = await _output("nft", "list", "tables"), await _saved("nft")
+    if nft is None and on_nft is None:
+        await _output("iptables-legacy", "-t", "filter", "-S")
+    legacy = await _saved("legacy")
     found = {Backend.NFT: nft, Backend.IPTABLES_LEGACY: legacy, Backend.IPTABLES_NFT: on_nft}
     readable = frozenset(backend for backend, text in found.items() if text is not None)
     return Seen(

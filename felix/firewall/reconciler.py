@@ -11,11 +11,10 @@ What makes it correct:
   time later, up to half a minute.
 - Passes that nobody asked for, which only undo what others do, are limited in number.
 
-    firewall = Firewall(machine())                              # felix.firewall.machine
+    firewall = Firewall(ThisMachine(), on_pass=report)           # felix.firewall.machine; report reads .trouble
     tasks.create_task(firewall.run(), name="firewall")
-    firewall.want(rules(facts))                                 # again and again: whenever a fact changes
-    await firewall.settled()                                    # e.g. before a tunnel address is published
-    report(Part.FIREWALL, is_ready=not firewall.trouble, why=firewall.trouble)     # in ``on_pass``
+    firewall.want(rules(facts), modes)                           # whenever a fact changes; equal ones cost nothing
+    await firewall.settled()                                     # before a tunnel address is published
 """
 
 from __future__ import annotations

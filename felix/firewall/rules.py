@@ -128,7 +128,8 @@ class Options:
 class Facts:
     """``hosts`` are all nodes' addresses (and externalNodesList), ``vxlan_members`` those that may send us VXLAN.
     ``free_sources``: device of a pod to the networks that it may send with, beside its own addresses.
-    ``clamp``: device to the largest TCP segment, in bytes, of connections that pass it in either direction.
+    ``clamp``: device to the largest TCP segment, in bytes over IPv4, of connections that pass it in either direction;
+    named for a tunnel's device, two rules serve all pods.
     """
 
     pools: frozenset[Pool] = frozenset()
@@ -273,7 +274,7 @@ def _leaves_the_cluster(options: Options, version: int, protocol: str = "") -> t
     if protocol:
         matches.append(IsProtocol(protocol))
     if options.nat_out_device:
-        matches.append(ToDevice(options.nat_out_device))
+        matches.append(ToDevice(options.nat_out_device.replace("+", "*")))  # iptables' wildcard, which users write
     return tuple(matches)
 
 

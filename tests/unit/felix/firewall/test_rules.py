@@ -121,7 +121,7 @@ def test_nat_outgoing_takes_ports_an_address_a_device_and_spares_hosts() -> None
     facts = with_options(
         nat_ports=(32768, 65535),
         nat_addresses={4: ip_address("192.168.50.200")},
-        nat_out_device="ens33",
+        nat_out_device="ens+",
         nat_spares_hosts=True,
     )
     leaves = (
@@ -130,11 +130,11 @@ def test_nat_outgoing_takes_ports_an_address_a_device_and_spares_hosts() -> None
     )
     to_address = "--jump SNAT --to-source 192.168.50.200"
     assert chain_text(v4(facts), Table.NAT, "cali-nat-outgoing").splitlines() == [
-        f"{leaves} -p tcp --out-interface ens33 {to_address}:32768-65535 --random-fully",
-        f"{leaves} -p tcp --out-interface ens33 --jump RETURN",
-        f"{leaves} -p udp --out-interface ens33 {to_address}:32768-65535 --random-fully",
-        f"{leaves} -p udp --out-interface ens33 --jump RETURN",
-        f"{leaves} --out-interface ens33 {to_address} --random-fully",
+        f"{leaves} -p tcp --out-interface ens+ {to_address}:32768-65535 --random-fully",
+        f"{leaves} -p tcp --out-interface ens+ --jump RETURN",
+        f"{leaves} -p udp --out-interface ens+ {to_address}:32768-65535 --random-fully",
+        f"{leaves} -p udp --out-interface ens+ --jump RETURN",
+        f"{leaves} --out-interface ens+ {to_address} --random-fully",
     ]
 
 
