@@ -159,8 +159,8 @@ async def test_the_status_socket_shows_the_session_and_the_routes(tmp_path: Path
     await cluster.write(
         *OBJECTS, peer("tor", peerIP="10.0.0.254", asNumber=65000, password={"secretKeyRef": {"name": "x"}})
     )
-    async with cluster.daemon(1), cluster.daemon(2), cluster.felix(1, BLOCK1) as felix, cluster.felix(2, BLOCK2):
-        await until(lambda: felix.is_in_sync)
+    async with cluster.daemon(1) as one, cluster.daemon(2), cluster.felix(1, BLOCK1) as felix, cluster.felix(2, BLOCK2):
+        await until(lambda: felix.is_in_sync and bool(one.speaker.exports))
         table = await cluster.ask(1, "show protocols")
         assert " Mesh_10_0_0_2 BGP      master   up     " in table
         assert "    Established   \n" in table
