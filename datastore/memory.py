@@ -66,7 +66,7 @@ class _Shelf:
     log: deque[_Logged]
     newest: int = 0
     stored: dict[Key, _Logged] = field(default_factory=dict)
-    listeners: set[asyncio.Event] = field(default_factory=set)
+    listeners: dict[asyncio.Event, None] = field(default_factory=dict)  # a set's order is another in every run
 
     def revision(self, number: int) -> str:
         return f"{(number * _SHUFFLE + crc32(self.kind.encode())) & 0xFFFFFFFF:08x}"
@@ -152,6 +152,11 @@ class Memory:
                 self._expect(key, revision, uid)
                 return self.shelf(key.kind).remove(key)
 
+    def compact(self) -> None:
+        """Forget all changes up to now: a watch that has not seen them has to list again."""
+        for shelf in self._shelves.values():
+            shelf.log.clear()
+
     def _create(self, resource: Resource) -> Resource:
         shelf = self.shelf(resource.kind)
         if resource.key in shelf.stored:
@@ -175,7 +180,7 @@ class MemoryStore:
     def __init__(self, memory: Memory | None = None) -> None:
         self._memory = memory or Memory()
         self._is_closed = False
-        self._listening: set[asyncio.Event] = set()
+        self._listening: dict[asyncio.Event, None] = {}
 
     async def get(self, key: Key) -> Resource:
         return self._memory.get(key)
@@ -208,23 +213,21 @@ class MemoryStore:
     async def watch(self, kind: str, *, since: str, node: str = "") -> AsyncGenerator[Change, None]:
         shelf = self._memory.shelf(kind)
         number = shelf.number(since)
-        if not shelf.after(number):
-            yield Mark(since)
+        shelf.after(number)
         heard = asyncio.Event()
-        shelf.listeners.add(heard)
-        self._listening.add(heard)
+        shelf.listeners[heard] = self._listening[heard] = None
         try:
             while not self._is_closed:
                 heard.clear()
-                for logged in shelf.after(number):
-                    number = logged.number
-                    if change := shelf.change(logged, node):
-                        yield change
+                news = shelf.after(number)
+                number = shelf.newest
+                concerning = [change for logged in news if (change := shelf.change(logged, node))]
+                for change in concerning or [Mark(shelf.revision(number))]:
+                    yield change
                 if number == shelf.newest:
                     await heard.wait()
         finally:
-            shelf.listeners.discard(heard)
-            self._listening.discard(heard)
+            del shelf.listeners[heard], self._listening[heard]
         raise Unavailable("this client of the datastore was closed")
 
     async def close(self) -> None:

@@ -144,6 +144,14 @@ async def test_a_watch_of_a_node_is_not_told_of_what_never_was_there(datastore: 
             assert await take(watch, 1) == ["put BlockAffinity(here) node1"]
 
 
+async def test_a_watch_of_a_node_says_that_it_stands_where_only_others_changed(datastore: Datastore) -> None:
+    async with clients(datastore) as (store,):
+        start = await store.list("BlockAffinity", node="node1")
+        await store.create(affinity("elsewhere", "node2"))
+        async with aclosing(store.watch("BlockAffinity", since=start.revision, node="node1")) as watch:
+            assert await first_of(watch) == "mark"
+
+
 async def test_changes_that_are_no_longer_kept_are_compacted(datastore: Datastore) -> None:
     async with clients(datastore) as (store,):
         before = await store.list("IPPool")
