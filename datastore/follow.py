@@ -15,6 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
 
+from datastore.cancellation import end_if_cancelled
 from datastore.resource import Key, Resource
 from datastore.store import Change, Compacted, Gone, Put, Store, StoreError, Unavailable
 
@@ -67,6 +68,7 @@ async def follow(
             follower.start_anew(lost)
         except* StoreError as lost:
             follower.miss(lost)
+        end_if_cancelled()
         await asyncio.sleep(_pause_s(follower.failures, random()))
 
 

@@ -25,6 +25,7 @@ from bgp.learned import (
     from_line,
     to_line,
 )
+from datastore.cancellation import end_if_cancelled
 from felix.fib.model import Network
 
 RETRY_S = 0.25
@@ -73,6 +74,7 @@ class BgpClient:
                 why = "the speaker closed the connection"
             except (OSError, Malformed, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
                 why = f"the speaker does not answer at {self._line}: {error}"
+            end_if_cancelled()
             self._on_state(why)
             await asyncio.sleep(RETRY_S)  # the one thing to wait for is that somebody listens, and nothing tells that
 

@@ -310,6 +310,19 @@ async def test_a_follower_that_is_cancelled_leaves_no_watch_behind() -> None:
 
 
 @virtually
+async def test_a_follower_that_is_cancelled_in_the_moment_of_an_outage_ends() -> None:
+    for turns in range(10):
+        scene = Scene()
+        async with scene.following() as task:
+            scene.store.fail(DOWN)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task], timeout=60)
+            assert task.cancelled(), f"it goes on when cancelled {turns} turns after the outage began"
+
+
+@virtually
 async def test_an_error_of_the_store_is_never_raised_to_the_one_who_follows() -> None:
     """Whatever its class: a permission may be given, or a kind installed, while we run."""
     key = Key("IPPool", "")
