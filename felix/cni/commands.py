@@ -1,18 +1,24 @@
 """What each CNI command does: a table from command to steps, with the spool around them.
 
-A DEL always succeeds towards the runtime: what cannot be done now is spooled and done before the next ADD.
+A DEL always succeeds towards the runtime: what cannot be done now is spooled and done before the next ADD,
+or a while later if there is none.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from contextlib import suppress
+from typing import NoReturn, Protocol
 
 from datastore.store import StoreError
 from felix.cni import result
 from felix.cni.request import VERSIONS, CniError, Code, Command, NetConf, Request, read
 from felix.cni.result import Interface
 from ipam.records import Contention
+
+RETRY_S = 10.0
+"""Between two tries to do what is spooled: nothing tells when a locked cluster is unlocked."""
 
 
 class Pods(Protocol):
@@ -38,6 +44,7 @@ class Commands:
 
     def __init__(self, pods: Pods, spool: Spool, not_ready: Callable[[], str]) -> None:
         self._pods, self._spool, self._not_ready = pods, spool, not_ready
+        self._is_spooled = asyncio.Event()
         self._steps: Mapping[Command, Callable[[Request, int], Awaitable[bytes]]] = {
             Command.ADD: self._add,
             Command.CHECK: self._check,
@@ -55,7 +62,20 @@ class Commands:
 
     async def drain(self) -> int:
         """Do the DELs that were spooled; returns how many. Raises StoreError, Contention while they cannot be done."""
-        return await self._spool.drain(self._pods.delete)
+        try:
+            return await self._spool.drain(self._pods.delete)
+        except (StoreError, Contention, OSError):
+            self._is_spooled.set()
+            raise
+
+    async def keep_draining(self) -> NoReturn:
+        """Until cancelled: do what could not be done when it was asked for, also if no ADD ever comes."""
+        while True:
+            await self._is_spooled.wait()
+            self._is_spooled.clear()
+            await asyncio.sleep(RETRY_S)
+            with suppress(StoreError, Contention, OSError):
+                await self.drain()
 
     async def _add(self, request: Request, netns: int) -> bytes:
         if netns < 0:
@@ -71,6 +91,7 @@ class Commands:
             await self._pods.delete(request)
         except (StoreError, Contention):
             self._spool.add(dict(variables), stdin)
+            self._is_spooled.set()
         return b""
 
     async def _check(self, request: Request, netns: int) -> bytes:
