@@ -1,7 +1,7 @@
 """Links in memory: the model of TCP that speakers run over in tests. Bytes arrive in order after the link's delay.
 
-It knows listeners, refused and unanswered dials, links that are cut and mended, hosts that vanish without a word, peers
-that do not read, and full queues; it records every byte that crossed.
+It knows listeners, refused and unanswered dials, links that are cut and mended, processes that end, hosts that vanish
+without a word and come back knowing nothing, peers that do not read, and full queues; it records every byte sent.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ from typing import Any
 
 Address = IPv4Address | IPv6Address
 Place = tuple[Address, int]
+Accept = Callable[[], asyncio.Protocol]
+Tap = Callable[[Address, Address, bytes], None]
 
 DELAY_S = 0.0005
 
 
 @dataclass
 class MemoryNetwork:
-    listeners: dict[Place, Callable[[], asyncio.Protocol]] = field(default_factory=dict)
+    """``tap``, where there is one, gets what is sent in place of ``crossed``. ``off``: hosts without power."""
+
+    listeners: dict[Place, MemoryListening] = field(default_factory=dict)
     cut: set[frozenset[Address]] = field(default_factory=set)
+    off: set[Address] = field(default_factory=set)
     pipes: list[Pipe] = field(default_factory=list)
     crossed: list[tuple[Address, Address, bytes]] = field(default_factory=list)
+    tap: Tap | None = None
     ports: int = 40000
 
     def host(self, address: Address) -> MemoryHost:
@@ -38,7 +44,17 @@ class MemoryNetwork:
     def mend_link(self, one: Address, other: Address) -> None:
         """What was sent meanwhile arrives, as TCP sees to it."""
         self.cut.discard(frozenset((one, other)))
-        for pipe in self.pipes:
+        self._release()
+
+    def switch_off(self, address: Address) -> None:
+        self.off.add(address)
+
+    def switch_on(self, address: Address) -> None:
+        self.off.discard(address)
+        self._release()
+
+    def _release(self) -> None:
+        for pipe in list(self.pipes):
             if not self.is_cut(pipe.here, pipe.there):
                 pipe.release()
 
@@ -47,49 +63,74 @@ class MemoryNetwork:
             self.mend_link(one, other)
 
     def is_cut(self, one: Address, other: Address) -> bool:
-        return frozenset((one, other)) in self.cut
+        return frozenset((one, other)) in self.cut or one in self.off or other in self.off
+
+    def note(self, here: Address, there: Address, data: bytes) -> None:
+        if self.tap is not None:
+            self.tap(here, there, data)
+        else:
+            self.crossed.append((here, there, data))
 
 
-@dataclass
+@dataclass(eq=False)
 class MemoryListening:
-    network: MemoryNetwork
+    host: MemoryHost
+    accept: Accept
     places: list[Place]
 
     def close(self) -> None:
+        listeners = self.host.network.listeners
         for place in self.places:
-            self.network.listeners.pop(place, None)
+            if listeners.get(place) is self:
+                del listeners[place]
 
 
-@dataclass
+@dataclass(eq=False)
 class MemoryHost:
-    """The network as one host sees it: what a speaker is given."""
+    """The network as one process of a host sees it: what a speaker is given."""
 
     network: MemoryNetwork
     address: Address
+    listening: list[MemoryListening] = field(default_factory=list)
+    pipes: list[Pipe] = field(default_factory=list)
+
+    def close(self) -> None:
+        """The process has ended: its connections are closed for it."""
+        self._leave(Pipe.close)
+
+    def vanish(self) -> None:
+        """The host has lost its power: nobody is told. What a peer sends later is answered with a reset."""
+        self._leave(Pipe.vanish)
+
+    def _leave(self, leave: Callable[[Pipe], None]) -> None:
+        for listening in self.listening:
+            listening.close()
+        for pipe in list(self.pipes):
+            leave(pipe)
 
     async def dial(self, protocol: asyncio.Protocol, *, local: Address | None, peer: Address, port: int) -> None:
         await asyncio.sleep(2 * DELAY_S)
         if self.network.is_cut(self.address, peer):
             await asyncio.get_running_loop().create_future()
-        accept = self.network.listeners.get((peer, port))
-        if accept is None:
+        listening = self.network.listeners.get((peer, port))
+        if listening is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
         self.network.ports += 1
         mine: Place = (local or self.address, self.network.ports)
-        ours, theirs = Pipe(self.network, mine, (peer, port)), Pipe(self.network, (peer, port), mine)
+        ours, theirs = Pipe(self, mine, (peer, port)), Pipe(listening.host, (peer, port), mine)
         ours.other, theirs.other = theirs, ours
         self.network.pipes += [ours, theirs]
-        theirs.open(accept())
+        theirs.open(listening.accept())
         ours.open(protocol)
 
-    async def listen(
-        self, accept: Callable[[], asyncio.Protocol], *, addresses: Sequence[Address], port: int
-    ) -> MemoryListening:
+    async def listen(self, accept: Accept, *, addresses: Sequence[Address], port: int) -> MemoryListening:
         places: list[Place] = [(address, port) for address in addresses or (self.address,)]
         if any(place in self.network.listeners for place in places):
             raise OSError(errno.EADDRINUSE, "Address already in use")
-        self.network.listeners.update(dict.fromkeys(places, accept))
-        return MemoryListening(self.network, places)
+        listening = MemoryListening(self, accept, places)
+        self.network.listeners.update(dict.fromkeys(places, listening))
+        self.listening.append(listening)
+        return listening
 
 
 class Pipe(asyncio.Transport):
@@ -97,11 +138,12 @@ class Pipe(asyncio.Transport):
 
     other: Pipe
 
-    def __init__(self, network: MemoryNetwork, here: Place, there: Place) -> None:
+    def __init__(self, host: MemoryHost, here: Place, there: Place) -> None:
         super().__init__({"sockname": (str(here[0]), here[1]), "peername": (str(there[0]), there[1])})
         self.here, self.there = here[0], there[0]
         self.is_frozen = False
-        self._network = network
+        self._host, self._network = host, host.network
+        host.pipes.append(self)
         self._loop = asyncio.get_running_loop()
         self._protocol: asyncio.Protocol | None = None
         self._high, self._low = 64 << 10, 16 << 10
@@ -111,6 +153,7 @@ class Pipe(asyncio.Transport):
         self._is_paused = False
         self._is_closed = False
         self._has_ended = False
+        self._is_forgotten = False
 
     def open(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
@@ -121,7 +164,7 @@ class Pipe(asyncio.Transport):
     def write(self, data: Any) -> None:
         if self._is_closed or self._has_ended:
             return
-        self._network.crossed.append((self.here, self.there, bytes(data)))
+        self._network.note(self.here, self.there, bytes(data))
         self.other.post(bytes(data))
         if self.other.is_frozen:
             self.other._unread.append(bytes(data))
@@ -144,6 +187,11 @@ class Pipe(asyncio.Transport):
 
     def abort(self) -> None:
         self.close()
+
+    def vanish(self) -> None:
+        """End it without a word to the peer."""
+        self._has_ended = self._is_forgotten = True
+        self._finish(None)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high, self._low = high or self._high, low or self._low
@@ -169,10 +217,13 @@ class Pipe(asyncio.Transport):
             self.arrive(data)
 
     def arrive(self, data: bytes) -> None:
-        if self._is_closed or self.is_frozen:
+        if (self._is_closed and not self._is_forgotten) or self.is_frozen:
             return
         if self._held or self._network.is_cut(self.here, self.there):
             self._held.append(data)
+            return
+        if self._is_forgotten:
+            self.other.reset()
             return
         assert self._protocol is not None
         self._protocol.data_received(data)
@@ -186,6 +237,11 @@ class Pipe(asyncio.Transport):
         assert self._protocol is not None
         self._protocol.eof_received()
         self.close()
+
+    def reset(self) -> None:
+        """The peer's host knows nothing of this connection."""
+        self._has_ended = True
+        self._finish(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
 
     def release(self) -> None:
         held, self._held = self._held, []
@@ -215,5 +271,8 @@ class Pipe(asyncio.Transport):
     def _finish(self, error: Exception | None) -> None:
         if not self._is_closed:
             self._is_closed = True
+            self._host.pipes.remove(self)
+            if self.other.is_closing():
+                self._network.pipes = [each for each in self._network.pipes if each not in (self, self.other)]
             assert self._protocol is not None
             self._loop.call_soon(self._protocol.connection_lost, error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from felix.fib.journal import MemoryJournal
-from felix.fib.model import AddRoute, DeleteRoute, Op, RaiseLink, Refusal, ReplaceRoute, Route, WriteSysctl
+from felix.fib.journal import Claims, MemoryJournal
+from felix.fib.model import AddRoute, DeleteRoute, Op, Protocol, RaiseLink, Refusal, ReplaceRoute
 from felix.fib.model_kernel import ModelKernel
 from felix.fib.owner import Ownership, is_ours
 
@@ -28,32 +28,28 @@ class WatchedKernel(ModelKernel):
         if self.ops_until_death is not None:
             self.ops_until_death -= 1
         self.seen.append(op)
-        match op:
-            case AddRoute(route):
-                self._must_be_recognised(route)
-            case ReplaceRoute(route, over):
-                self._must_be_recognised(route)
-                self._must_be_ours_or_a_persons(over)
-            case DeleteRoute(route):
-                self._must_be_ours(route)
-            case RaiseLink(device):
-                assert device.startswith("cali"), f"invariant 4: {device} is not ours to raise"
-            case WriteSysctl():
-                pass
+        flaw = flaw_of(op, self._journal.claims)
+        assert not flaw, flaw
         return self.do(op)
 
-    def _must_be_recognised(self, route: Route) -> None:
-        assert is_ours(route, self._with_an_empty_memory()), f"invariant 3: nobody could tell that {route} is ours"
 
-    def _must_be_ours(self, route: Route) -> None:
-        assert is_ours(route, self._with_an_empty_memory()), f"invariant 4: {route} is not ours"
+def flaw_of(op: Op, claims: Claims) -> str:
+    """Which of invariants 3 and 4 the op breaks, judged with an empty memory and the journal; "" for none.
 
-    def _must_be_ours_or_a_persons(self, route: Route) -> None:
-        """What a person put in the place of ours while felix looked on has proto boot."""
-        assert route.protocol == 3 or is_ours(route, self._with_an_empty_memory()), f"invariant 4: {route} is not ours"
-
-    def _with_an_empty_memory(self) -> Ownership:
-        return Ownership(self._journal.claims.pools, self._journal.claims.routes)
+    A replacement may take the place of proto boot: what a person put there while felix looked on.
+    """
+    empty_memory = Ownership(claims.pools, claims.routes)
+    match op:
+        case ReplaceRoute(_, over) if over.protocol != Protocol.BOOT and not is_ours(over, empty_memory):
+            return f"invariant 4: {over} is not ours"
+        case AddRoute(route) | ReplaceRoute(route) if not is_ours(route, empty_memory):
+            return f"invariant 3: nobody could tell that {route} is ours"
+        case DeleteRoute(route) if not is_ours(route, empty_memory):
+            return f"invariant 4: {route} is not ours"
+        case RaiseLink(device) if not device.startswith("cali"):
+            return f"invariant 4: {device} is not ours to raise"
+        case _:
+            return ""
 
 
 class Killed(BaseException):
