@@ -119,7 +119,6 @@ class Agent:
             "addresses": self._commit.run(),
             "tunnels": self._tunnels.run(),
             "protection": self._protection.run(),
-            "firewall": self._firewall.run(),
             "spool": self.commands.keep_draining(),
         }
         async with asyncio.TaskGroup() as tasks:

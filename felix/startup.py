@@ -87,9 +87,7 @@ def pool_from(environ: Mapping[str, str]) -> IPPool | None:
     """The first IPv4 pool, or None when none is wanted. Raises BadEnvironment."""
     if environ.get("NO_DEFAULT_POOLS", "").lower() == "true":
         return None
-    ipip, vxlan = (mode_from(environ, f"CALICO_IPV4POOL_{kind}") for kind in ("IPIP", "VXLAN"))
-    if EncapMode.NEVER not in (ipip, vxlan):
-        raise BadEnvironment("CALICO_IPV4POOL_IPIP and CALICO_IPV4POOL_VXLAN: one of them must be Never")
+    ipip, vxlan = modes_from(environ)
     text = environ.get("CALICO_IPV4POOL_CIDR", "") or DEFAULT_CIDR
     try:
         cidr = ip_network(text)
@@ -118,8 +116,16 @@ _MODES = {
 }
 
 
-def mode_from(environ: Mapping[str, str], variable: str) -> EncapMode:
-    """Upper and lower case are the same. Raises BadEnvironment."""
+def modes_from(environ: Mapping[str, str]) -> tuple[EncapMode, EncapMode]:
+    """ipipMode and vxlanMode of the first IPv4 pool. Raises BadEnvironment."""
+    ipip, vxlan = (_mode(environ, f"CALICO_IPV4POOL_{kind}") for kind in ("IPIP", "VXLAN"))
+    if EncapMode.NEVER not in (ipip, vxlan):
+        raise BadEnvironment("CALICO_IPV4POOL_IPIP and CALICO_IPV4POOL_VXLAN: one of them must be Never")
+    return ipip, vxlan
+
+
+def _mode(environ: Mapping[str, str], variable: str) -> EncapMode:
+    """Upper and lower case are the same."""
     text = environ.get(variable, "")
     mode = _MODES.get(text.lower())
     if mode is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cni_plugin.plugin
 from datastore.resources import EncapMode
-from felix.startup import BadEnvironment, pool_from
+from felix.startup import BadEnvironment, modes_from
 from lab import daemons, namespaces, plan, runtime, state
 from lab.namespaces import Holder
 from lab.node import LabError, environment_of, make_fabric, make_node, remove_node, run_ip, write_file
@@ -99,7 +99,7 @@ def _check(wish: Wish) -> None:
     if wish.datastore != "sqlite":
         raise BadWish(f"--datastore {wish.datastore}: only sqlite exists so far")
     try:
-        pool_from(_environment(wish, Path()))
+        modes_from(_environment(wish, Path()))
     except BadEnvironment as error:
         raise BadWish(str(error)) from None
     try:
@@ -110,8 +110,7 @@ def _check(wish: Wish) -> None:
 
 def _check_kernel(wish: Wish, fabric: Holder) -> None:
     """A tunnel that the kernel cannot make would leave the lab waiting."""
-    pool = pool_from(_environment(wish, Path()))
-    if pool is None or pool.ipip_mode is EncapMode.NEVER:
+    if modes_from(_environment(wish, Path()))[0] is EncapMode.NEVER:
         return
     try:
         run_ip(fabric, ["link add probe type ipip local 127.0.0.1", "link del probe"])

@@ -127,6 +127,8 @@ class SimNode:
             veths=VethDoor(life, self.machine),
             spool=SpoolDoor(life, self.machine.disk),
             speaker=SpeakerLine(open_host(self._local, HERE, life)),
+            offer_mtu=lambda _: "",
+            environ={},
             wall_ns=self.around.wall_ns,
             random=life.random,
         )
