@@ -154,22 +154,31 @@ class LegacyIptables:
         return f"; {self._lock} is held by {owner}" if owner else ""
 
 
-class NftIptables:
-    """iptables' commands on top of nftables, for machines where others filter by them (Docker on Debian 12)."""
+class ProgramIptables:
+    """Written by iptables-restore. ``form`` "nft": iptables' commands on top of nftables, for machines where others
+    filter by them (Docker on Debian 12). "legacy": the legacy tables, where python-iptables is not installed; the
+    program waits for the lock itself.
+    """
+
+    def __init__(self, form: str) -> None:
+        self._form = form
 
     async def save(self, version: int) -> str:
-        return await _save(f"{_PROGRAMS[version]}-nft-save")
+        return await _save(f"{_PROGRAMS[version]}-{self._form}-save")
 
     async def write(self, version: int, tables: Mapping[Table, Wanted], held: Tables) -> None:
         by_table = {table: plan(one, held.get(table, _empty(one))) for table, one in tables.items()}
         text = "".join(restore_text(table, edits) for table, edits in by_table.items() if edits)
-        words = (f"{_PROGRAMS[version]}-nft-restore", "--noflush", "--wait")
+        words = (f"{_PROGRAMS[version]}-{self._form}-restore", "--noflush", "--wait")
         status, _, err = await execute(words, text.encode())
         if status != 0:
             raise FirewallUnavailable(_last_line(err))
 
     def listen(self, wake: Callable[[], None]) -> None:
         """A refresh finds what others did."""
+
+    def close(self) -> None:
+        pass
 
 
 async def _save(program: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from felix.firewall.choose import Backend, Modes, Seen, choose
 from felix.firewall.execute import execute
 from felix.firewall.ipset import IpSets
-from felix.firewall.iptables import IptablesWriter, LegacyIptables, NftIptables
+from felix.firewall.iptables import IptablesWriter, LegacyIptables, ProgramIptables
 from felix.firewall.model import FirewallUnavailable
 from felix.firewall.nft import NftProgram, NftWriter
 from felix.firewall.reconciler import Writer
@@ -25,12 +25,12 @@ class ThisMachine:
 
     def __init__(self) -> None:
         self._nft = NftProgram()
-        self._legacy = LegacyIptables()
+        self._legacy = LegacyIptables() if find_spec("iptc") else ProgramIptables("legacy")
         sets = IpSets()
         self._writers: dict[Backend, Writer] = {
             Backend.NFT: NftWriter(self._nft),
             Backend.IPTABLES_LEGACY: IptablesWriter(self._legacy, sets),
-            Backend.IPTABLES_NFT: IptablesWriter(NftIptables(), sets),
+            Backend.IPTABLES_NFT: IptablesWriter(ProgramIptables("nft"), sets),
         }
         self._readable: frozenset[Backend] = frozenset()
 
@@ -62,7 +62,7 @@ async def see() -> Seen:
     readable = frozenset(backend for backend, text in found.items() if text is not None)
     return Seen(
         readable=readable,
-        writable=readable if find_spec("iptc") else readable - {Backend.IPTABLES_LEGACY},
+        writable=readable,
         kube_proxy_in_nft="kube-proxy" in (nft or ""),
         legacy_kubernetes=_is_kubernetes(legacy),
         iptables_nft_kubernetes=_is_kubernetes(on_nft),

@@ -16,9 +16,9 @@ OVERLAY = ("overlay",)
 NETWORK = (
     *("ipv6", "ipip", "vxlan", "veth", "bridge", "br_netfilter", "dummy", "tun", "sch_netem", "sch_ingress"),
     *("iptable_filter", "iptable_nat", "iptable_mangle", "iptable_raw", "ip6table_filter", "ip6table_nat"),
-    *("ip6table_mangle", "ip6table_raw", "ipt_REJECT", "ipt_rpfilter"),
+    *("ip6table_mangle", "ip6table_raw", "ipt_REJECT", "ip6t_REJECT", "ipt_rpfilter", "ip6t_rpfilter"),
     *("xt_tcpudp", "xt_comment", "xt_mark", "xt_conntrack", "xt_addrtype", "xt_multiport", "xt_MASQUERADE", "xt_nat"),
-    *("xt_set", "xt_statistic", "xt_limit", "xt_u32", "xt_TCPMSS"),
+    *("xt_set", "xt_statistic", "xt_limit", "xt_u32", "xt_TCPMSS", "xt_CT"),
     *("ip_set_hash_ip", "ip_set_hash_net", "ip_set_hash_ipport"),
 )
 
