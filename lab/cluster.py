@@ -149,6 +149,7 @@ def _environment(wish: Wish, folder: Path) -> dict[str, str]:
         "CALICO_IPV4POOL_CIDR": wish.pool,
         "CALICO_IPV4POOL_IPIP": wish.ipip,
         "CALICO_IPV4POOL_VXLAN": wish.vxlan,
+        "FELIX_DEFAULTENDPOINTTOHOSTACTION": "ACCEPT",  # as Calico's manifests have it
     }
 
 

@@ -39,6 +39,29 @@ def test_no_switch_of_mode_loses_a_packet_or_deletes_a_route(own_lab: Testbed) -
         assert removals(changes, "10.244.104.0/26", "10.244.135.0/26") == []
 
 
+@pytest.mark.uml
+def test_no_switch_among_all_five_modes_loses_a_packet_or_deletes_a_route(own_lab: Testbed) -> None:
+    modes = circuit(EVERY)
+    assert len(modes) == 21
+    with own_lab.pods(A, B, FAR):
+        with own_lab.route_monitor("node1") as changes, own_lab.flow(A, B) as flow:
+            walk(own_lab, modes)
+        assert flow.lost == 0
+        assert removals(changes, "10.244.104.0/26", "10.244.135.0/26") == []
+
+
+@pytest.mark.uml
+def test_between_subnets_no_switch_among_tunnels_loses_a_packet(routed_lab: Testbed) -> None:
+    """The router between knows no pod network, so there must be a tunnel at every moment."""
+    modes = circuit([mode for mode in EVERY if mode != "direct"])
+    switch(routed_lab, modes[0])
+    with routed_lab.pods(A, FAR):
+        wait_for(routed_lab, modes[0], far=("node3",))
+        with routed_lab.flow(A, FAR) as flow:
+            walk(routed_lab, modes, far=("node3",))
+        assert flow.lost == 0
+
+
 def test_between_subnets_no_switch_of_tunnels_loses_a_packet(routed_lab: Testbed) -> None:
     """The router between knows no pod network, so there must be a tunnel at every moment."""
     modes = ["vxlan", "vxlan CrossSubnet", "vxlan"]
