@@ -116,6 +116,7 @@ def parse_ipv4(packet: bytes) -> Packet | None:
     )
 
 
+_SO_RCVBUFFORCE = 33
 _EVERY_PROTOCOL, _IPV4 = 0x0003, 0x0800
 
 
@@ -152,6 +153,7 @@ def echo_numbers(port: int, ready: Callable[[], None]) -> int:
     stopped = _on_sigterm()
     count = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        _hold_much(udp)
         udp.bind(("", port))
         ready()
         while _readable(udp, stopped):
@@ -159,6 +161,11 @@ def echo_numbers(port: int, ready: Callable[[], None]) -> int:
             udp.sendto(data, sender)
             count += 1
     return count
+
+
+def _hold_much(udp: socket.socket) -> None:
+    """Some seconds of packets: an end that is not scheduled for a while must not look like a network that loses."""
+    udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
 
 
 def send_numbers(target: str, port: int, *, per_second: int = 1000, ready: Callable[[], None]) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def send_numbers(target: str, port: int, *, per_second: int = 1000, ready: Calla
     back: set[int] = set()
     sent, started = 0, time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        _hold_much(udp)
         udp.connect((target, port))
         udp.setblocking(False)
         ready()
