@@ -25,4 +25,5 @@ async def execute(words: Sequence[str], stdin: bytes = b"") -> tuple[int, str, s
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")

@@ -43,12 +43,21 @@ def _do_one(tables: LegacyTables, version: int, table: Table, wanted: Wanted) ->
 
 
 def main() -> int:
+    _spare_what_python_iptables_does_not_need()
     try:
         sys.stdout.write(f"{do(pickle.load(sys.stdin.buffer))}\n")
     except FirewallUnavailable as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _spare_what_python_iptables_does_not_need() -> None:
+    """It looks for its C libraries by way of gcc and ld, if they are on the path, and takes a folder's name from
+    distutils that it can have from sysconfig: together more than half of its start.
+    """
+    os.environ["PATH"] = ""
+    sys.modules["distutils"] = None  # type: ignore[assignment]  # "not to be found", to the import system
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ async def see() -> Seen:
     nothing else: to ask is to load them.
     """
     nft, on_nft = await _output("nft", "list", "tables"), await _saved("nft")
-    if nft is None and on_nft is None:
+    if nft is None and on_nft is None and not _is_legacy_loaded():
         await _output("iptables-legacy", "-t", "filter", "-S")
     legacy = await _saved("legacy")
     found = {Backend.NFT: nft, Backend.IPTABLES_LEGACY: legacy, Backend.IPTABLES_NFT: on_nft}
@@ -73,10 +73,14 @@ async def see() -> Seen:
 
 async def _saved(form: str) -> str | None:
     """Of both IP versions; None if the form cannot be used."""
-    if form == "legacy" and not any(path.exists() for path in _LEGACY_IN_KERNEL):
+    if form == "legacy" and not _is_legacy_loaded():
         return None
     found = [await _output(f"{program}-{form}-save") for program in ("iptables", "ip6tables")]
     return None if None in found else "".join(text or "" for text in found)
+
+
+def _is_legacy_loaded() -> bool:
+    return any(path.exists() for path in _LEGACY_IN_KERNEL)
 
 
 async def _output(*words: str) -> str | None:

@@ -44,6 +44,11 @@ EVERYTHING = replace(
 REJECTING = replace(EVERYTHING, options=Options(rejects=True, inserts_first=False, nat_ports=(2000, 3000)))
 RULE_SETS = {"plain": rules(PLAIN), "everything": rules(EVERYTHING), "rejecting": rules(REJECTING)}
 
+IS_USER_MODE = "User Mode Linux" in Path("/proc/cpuinfo").read_text()
+# A write of legacy tables starts a Python. On an idle machine that takes 0.3 s, but a tenth of its speed is left in
+# user-mode-linux, and other tests run beside this one.
+_REPAIRED_WITHIN_S = 30 if IS_USER_MODE else 5
+
 IN_WORDS = {
     Backend.NFT: Modes(Mode.ENABLED),
     Backend.IPTABLES_LEGACY: Modes(Mode.DISABLED, IptablesBackend.LEGACY),
@@ -53,7 +58,7 @@ IN_WORDS = {
 
 def is_missing(backend: Backend) -> str:
     """What this machine's kernel or programs lack; "" if nothing."""
-    if backend is not Backend.IPTABLES_LEGACY and "User Mode Linux" in Path("/proc/cpuinfo").read_text():
+    if backend is not Backend.IPTABLES_LEGACY and IS_USER_MODE:
         return "user-mode-linux has no nftables"
     if backend is Backend.IPTABLES_LEGACY and not Path("/proc/net/ip_tables_names").exists():
         return "the kernel has no legacy iptables"
@@ -263,7 +268,7 @@ def _table(family: str) -> str:
 
 
 @pytest.mark.parametrize("backend", BACKENDS[:2])
-async def test_what_another_program_takes_away_is_back_within_a_second(network: None, backend: Backend) -> None:
+async def test_what_another_program_takes_away_is_back_at_once(network: None, backend: Backend) -> None:
     machine = ThisMachine()
     firewall = Firewall(machine)
     async with asyncio.TaskGroup() as tasks:
@@ -274,7 +279,7 @@ async def test_what_another_program_takes_away_is_back_within_a_second(network: 
             run(vandalism)
             taken_at = time.monotonic()
             while not await _is_whole(backend, RULE_SETS["plain"]):
-                assert time.monotonic() - taken_at < 2, vandalism
+                assert time.monotonic() - taken_at < _REPAIRED_WITHIN_S, vandalism
                 await asyncio.sleep(0.02)
         task.cancel()
     machine.close()
@@ -303,3 +308,17 @@ async def test_what_this_machine_has_is_seen_without_making_a_legacy_table(netwo
     assert {backend for backend in Backend if not is_missing(backend)} == seen.writable
     if (names := Path("/proc/thread-self/net/ip_tables_names")).exists():
         assert names.read_text() == ""
+
+
+async def test_without_any_program_there_is_a_trouble_with_a_name_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    passed = asyncio.Event()
+    firewall = Firewall(ThisMachine(), on_pass=passed.set)
+    task = asyncio.create_task(firewall.run())
+    firewall.want(RULE_SETS["plain"])
+    await asyncio.wait_for(passed.wait(), 10)
+    assert firewall.trouble == "neither nft nor iptables can be used here: install nftables"
+    assert firewall.backend is None
+    task.cancel()

@@ -4,6 +4,7 @@ what may be done, and with faults. Whatever another program does to them is done
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class ModelNft:
         self.tables: dict[str, ModelTable] = {}
         self.faults = Faults()
         self.transactions: list[Sequence[Object]] = []
+        self.reading_s = 0.0
         self._wakes: list[Callable[[], None]] = []
 
     def listen(self, wake: Callable[[], None]) -> None:
@@ -60,6 +62,7 @@ class ModelNft:
 
     async def list(self, family: str) -> Sequence[Object]:
         self.faults.check()
+        await asyncio.sleep(self.reading_s)
         table = self.tables.get(family)
         return [] if table is None else [copy.deepcopy(one) for one in _listed(family, table)]
 

@@ -215,3 +215,16 @@ async def test_a_fight_over_a_rule_costs_five_passes_a_second() -> None:
             machine.nft.changed()
             await asyncio.sleep(0.01)
         assert firewall.counters.passes - before < 20 + 5 * 10 + 5
+
+
+@virtually
+async def test_where_reading_is_slow_others_changes_are_looked_at_less_often() -> None:
+    machine = ModelMachine()
+    async with running(machine) as firewall:
+        await settle(firewall, RULES)
+        machine.nft.reading_s = 0.1
+        before = firewall.counters.passes
+        for _ in range(1000):
+            machine.nft.changed()
+            await asyncio.sleep(0.1)
+        assert firewall.counters.passes - before <= 100 / (20 * 0.2) + 2
