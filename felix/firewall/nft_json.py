@@ -301,7 +301,7 @@ def plan(family: FamilyRules, listed: Listed, forms: Forms) -> list[Object]:
     wanted = chains(family)
     if not wanted:
         return removal(family.version) if listed.exists else []
-    if not listed.exists or listed.is_strange or not _has_the_same_bases(wanted, listed):
+    if not listed.exists or listed.is_strange or not _hang_as_wanted(wanted, listed):
         return _renewal(family, wanted, listed)
     changed = [chain for chain in wanted.values() if not _is_as_written(chain, listed.chains.get(chain.name), forms)]
     new = [chain for chain in wanted.values() if chain.name not in listed.chains]
@@ -321,9 +321,9 @@ def removal(version: int) -> list[Object]:
     return [{"delete": {"table": _of(version)}}]
 
 
-def _has_the_same_bases(wanted: Mapping[str, Chain], listed: Listed) -> bool:
-    of_wanted = {name: chain.base for name, chain in wanted.items() if chain.base}
-    return of_wanted == {name: chain.base for name, chain in listed.chains.items() if chain.base}
+def _hang_as_wanted(wanted: Mapping[str, Chain], listed: Listed) -> bool:
+    """Chains that are there hang on the hooks that they should, or on none."""
+    return all(wanted[name].base == chain.base for name, chain in listed.chains.items() if name in wanted)
 
 
 def _is_as_written(chain: Chain, listed: ListedChain | None, forms: Forms) -> bool:
