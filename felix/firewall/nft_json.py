@@ -146,14 +146,18 @@ def _chain(name: str, base: Object | None, rules: Iterable[Rule], table: Table, 
     last = hashlib.sha224(name.encode()).digest()
     for rule in rules:
         expressions = _expressions(rule, table, version)
-        last = hashlib.sha224(last + json.dumps([expressions, rule.comment]).encode()).digest()
+        last = hashlib.sha224(last + json.dumps([expressions, _words(rule)]).encode()).digest()
         hash_ = urlsafe_b64encode(last).decode()[:_HASH_LENGTH]
         rendered.append((hash_, {"expr": expressions, "comment": _comment(hash_, rule)}))
     return Chain(name, base, tuple(rendered))
 
 
+def _words(rule: Rule) -> str:
+    return rule.comment or str(rule.why)
+
+
 def _comment(hash_: str, rule: Rule) -> str:
-    return f"{_PREFIX}{hash_}; {rule.comment or rule.why}"[:_COMMENT_LENGTH].replace('"', "'")
+    return f"{_PREFIX}{hash_}; {_words(rule)}"[:_COMMENT_LENGTH].replace('"', "'")
 
 
 # From a rule to expressions.
@@ -345,13 +349,29 @@ def _renewal(family: FamilyRules, wanted: Mapping[str, Chain], listed: Listed) -
 def _set_changes(family: FamilyRules, listed: Listed) -> Iterator[Object]:
     type_ = "ipv4_addr" if family.version == 4 else "ipv6_addr"
     for name, members in family.sets.items():
-        here = {**_of(family.version, table=TABLE), "name": name}
         if name not in listed.sets:
-            yield {"add": {"set": {**here, "type": type_, "flags": ["interval"]}}}
-        elif listed.sets[name] != members:
-            yield _flush(family, "set", name)
-        if members and listed.sets.get(name) != members:
-            yield {"add": {"element": {**here, "elem": [_element(one) for one in sorted(members)]}}}
+            how = {"name": name, "type": type_, "flags": ["interval"]}
+            yield {"add": {"set": {**_of(family.version, table=TABLE), **how}}}
+        yield from _member_changes(family, name, members, listed.sets.get(name, frozenset()))
+
+
+def _member_changes(
+    family: FamilyRules, name: str, members: frozenset[Network], held: frozenset[Network]
+) -> Iterator[Object]:
+    """Where some come and some go, all are written: one that goes may overlap one that comes."""
+    if held <= members:
+        yield from _elements("add", family, name, members - held)
+    elif members < held and members:
+        yield from _elements("delete", family, name, held - members)
+    else:
+        yield _flush(family, "set", name)
+        yield from _elements("add", family, name, members)
+
+
+def _elements(verb: str, family: FamilyRules, name: str, members: frozenset[Network]) -> Iterator[Object]:
+    if members:
+        elements = [_element(one) for one in sorted(members)]
+        yield {verb: {"element": {**_of(family.version, table=TABLE), "name": name, "elem": elements}}}
 
 
 def _rewrite(family: FamilyRules, chain: Chain) -> list[Object]:

@@ -74,7 +74,7 @@ class ModelNft:
                 self._do(command)
             for table in self.tables.values():
                 _check_references(table)
-        except (KeyError, AssertionError) as error:
+        except (KeyError, ValueError, AssertionError) as error:
             self.tables = before
             raise FirewallUnavailable(f"nft: {error!r}") from error
         self.transactions.append(commands)
@@ -121,6 +121,11 @@ class ModelNft:
         held = self.tables[family].sets[name]["elem"]
         assert not any(one in held for one in elem), "conflicting intervals"
         held.extend(elem)
+        held.sort(key=str)  # a set has no order
+
+    def _delete_element(self, family: str, table: str, name: str, elem: Sequence[Any]) -> None:
+        for one in elem:
+            self.tables[family].sets[name]["elem"].remove(one)
 
 
 def _listed(family: str, table: ModelTable) -> Iterator[Object]:
