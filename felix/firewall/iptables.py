@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Protocol
 
 from felix.firewall.execute import execute
@@ -119,16 +120,22 @@ def is_clean(tables: Tables) -> bool:
 
 
 class LegacyIptables:
-    """The legacy tables: written by python-iptables, in a process of its own (:mod:`felix.firewall.legacy_process`)."""
+    """The legacy tables: written by python-iptables, in a process of its own (:mod:`felix.firewall.legacy_process`); by
+    iptables-restore where that is not installed.
+    """
 
     def __init__(self) -> None:
         self._lock = lock_path(os.environ)
         self._watch: LockWatch | None = None
+        self._has_library = find_spec("iptc") is not None
 
     async def save(self, version: int) -> str:
         return await _save(f"{_PROGRAMS[version]}-legacy-save")
 
     async def write(self, version: int, tables: Mapping[Table, Wanted], held: Tables) -> None:
+        if not self._has_library:
+            await _restore("legacy", version, tables, held)
+            return
         words = (sys.executable, "-P", "-m", "felix.firewall.legacy_process")
         try:
             status, _, err = await execute(words, pickle.dumps(Work(version, tables)))
@@ -154,31 +161,26 @@ class LegacyIptables:
         return f"; {self._lock} is held by {owner}" if owner else ""
 
 
-class ProgramIptables:
-    """Written by iptables-restore. ``form`` "nft": iptables' commands on top of nftables, for machines where others
-    filter by them (Docker on Debian 12). "legacy": the legacy tables, where python-iptables is not installed; the
-    program waits for the lock itself.
-    """
-
-    def __init__(self, form: str) -> None:
-        self._form = form
+class NftIptables:
+    """iptables' commands on top of nftables, for machines where others filter by them (Docker on Debian 12)."""
 
     async def save(self, version: int) -> str:
-        return await _save(f"{_PROGRAMS[version]}-{self._form}-save")
+        return await _save(f"{_PROGRAMS[version]}-nft-save")
 
     async def write(self, version: int, tables: Mapping[Table, Wanted], held: Tables) -> None:
-        by_table = {table: plan(one, held.get(table, _empty(one))) for table, one in tables.items()}
-        text = "".join(restore_text(table, edits) for table, edits in by_table.items() if edits)
-        words = (f"{_PROGRAMS[version]}-{self._form}-restore", "--noflush", "--wait")
-        status, _, err = await execute(words, text.encode())
-        if status != 0:
-            raise FirewallUnavailable(_last_line(err))
+        await _restore("nft", version, tables, held)
 
     def listen(self, wake: Callable[[], None]) -> None:
         """A refresh finds what others did."""
 
-    def close(self) -> None:
-        pass
+
+async def _restore(form: str, version: int, tables: Mapping[Table, Wanted], held: Tables) -> None:
+    """The program waits for the lock by itself."""
+    by_table = {table: plan(one, held.get(table, _empty(one))) for table, one in tables.items()}
+    text = "".join(restore_text(table, edits) for table, edits in by_table.items() if edits)
+    status, _, err = await execute((f"{_PROGRAMS[version]}-{form}-restore", "--noflush", "--wait"), text.encode())
+    if status != 0:
+        raise FirewallUnavailable(_last_line(err))
 
 
 async def _save(program: str) -> str:

@@ -5,13 +5,12 @@ firewall = Firewall(ThisMachine())
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from felix.firewall.choose import Backend, Modes, Seen, choose
 from felix.firewall.execute import execute
 from felix.firewall.ipset import IpSets
-from felix.firewall.iptables import IptablesWriter, LegacyIptables, ProgramIptables
+from felix.firewall.iptables import IptablesWriter, LegacyIptables, NftIptables
 from felix.firewall.model import FirewallUnavailable
 from felix.firewall.nft import NftProgram, NftWriter
 from felix.firewall.reconciler import Writer
@@ -25,12 +24,12 @@ class ThisMachine:
 
     def __init__(self) -> None:
         self._nft = NftProgram()
-        self._legacy = LegacyIptables() if find_spec("iptc") else ProgramIptables("legacy")
+        self._legacy = LegacyIptables()
         sets = IpSets()
         self._writers: dict[Backend, Writer] = {
             Backend.NFT: NftWriter(self._nft),
             Backend.IPTABLES_LEGACY: IptablesWriter(self._legacy, sets),
-            Backend.IPTABLES_NFT: IptablesWriter(ProgramIptables("nft"), sets),
+            Backend.IPTABLES_NFT: IptablesWriter(NftIptables(), sets),
         }
         self._readable: frozenset[Backend] = frozenset()
 
