@@ -73,7 +73,7 @@ class OurSide:
             self.routes[route.dst] = route
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> float:
+async def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> float:
     """Wait for it in real time; how long it took."""
     start = time.monotonic()
     while not condition():
