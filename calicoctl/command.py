@@ -42,7 +42,7 @@ def main() -> int:
 
 def _ended(words: Sequence[str]) -> int:
     try:
-        run(words, _world)
+        return run(words, _world)
     except (Failure, StoreError) as error:
         stream = sys.stdout if isinstance(error, Failure) and error.is_output else sys.stderr
         sys.stdout.flush()
@@ -50,15 +50,16 @@ def _ended(words: Sequence[str]) -> int:
         return 1
     finally:
         sys.stdout.flush()
-    return 0
 
 
-def run(words: Sequence[str], world: World) -> None:
-    """The command that ``words`` ask for, in the world that ``world`` makes. Raises Failure, StoreError."""
+def run(words: Sequence[str], world: World) -> int:
+    """The command that ``words`` ask for, in the world that ``world`` makes, and its exit status: 0 unless the command
+    says another. Raises Failure, StoreError.
+    """
     found = find(words)
     if isinstance(found.command, Branch):
         _show_branch(found, found.command, world)
-        return
+        return 0
     module = import_module(f"calicoctl.{found.command.module}")
     usage: Usage = module.USAGE
     parsed = parse(found.rest, (*usage.flags, *GLOBAL, HELP))
@@ -67,9 +68,9 @@ def run(words: Sequence[str], world: World) -> None:
         from calicoctl import help
 
         terminal.say(help.of_command(found.path, usage))
-        return
+        return 0
     _check(parsed, usage)
-    module.run(terminal)
+    return module.run(terminal) or 0
 
 
 def _show_branch(found: Found, branch: Branch, world: World) -> None:

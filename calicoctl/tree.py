@@ -65,6 +65,7 @@ ROOT = Branch(
         "label": Leaf("label", "Set or remove a label of a resource"),
         "node": _NODE,
         "patch": Leaf("patch", "Change some fields of a resource"),
+        "plan": Leaf("plan", "Tell what an edit would change on each node, before it is made"),
         "replace": Leaf("replace", "Replace resources that exist"),
         "validate": Leaf("validate", "Check resources without a datastore"),
         "version": Leaf("version", "Show the versions of this program and of the cluster"),

@@ -62,9 +62,8 @@ class Shell:
         """``line`` without ``calicoctl``, in the shell's notation."""
         out: list[str] = []
         err: list[str] = []
-        status = 0
         try:
-            run(shlex.split(line), lambda words: self._terminal(words, out, err, stdin))
+            status = run(shlex.split(line), lambda words: self._terminal(words, out, err, stdin))
         except (Failure, StoreError) as error:
             is_output = isinstance(error, Failure) and error.is_output
             (out if is_output else err).append(_plain(error))

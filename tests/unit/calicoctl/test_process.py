@@ -46,6 +46,7 @@ SLOW = {"asyncio", "pyroute2", "exabgp", "socket", "subprocess", "tempfile", "pa
         ("label nodes node1 a=b", set()),
         ("ipam show", set()),
         ("ipam check", set()),
+        ("plan --delete ippool small", set()),
         ("version", set()),
         ("--help", set()),
         (f"apply -f {GOLDEN / 'pools_and_nodes.yaml'}", {"yaml"}),
@@ -62,6 +63,12 @@ def test_what_failed_is_on_standard_error_and_the_status_is_1(database: str) -> 
     done = calicoctl(database, "get", "ippool", "small", "none")
     assert (done.returncode, done.stderr) == (1, "resource does not exist: IPPool(none) with error: <nil>\n")
     assert done.stdout.startswith("NAME    CIDR           SELECTOR   \nsmall   10.99.0.0/24   all()      \n\n")
+
+
+def test_a_plan_that_changes_something_ends_with_status_2(database: str) -> None:
+    assert calicoctl(database, "plan", "-f", str(GOLDEN / "pools_and_nodes.yaml")).returncode == 0
+    assert calicoctl(database, "plan", "--delete", "ippool", "small").returncode == 2
+    assert calicoctl(database, "plan", "--delete", "ippool", "none").returncode == 1
 
 
 def test_errors_of_delete_end_with_an_empty_line_as_upstreams_do(database: str) -> None:
