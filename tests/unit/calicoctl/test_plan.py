@@ -149,6 +149,47 @@ def test_the_mtu_of_the_uplinks_can_be_told(cluster: Cluster) -> None:
     assert "  pods     1 would be offered MTU 8950, not 9000: default/a\n" in shown.out
 
 
+def test_pods_and_tunnels_are_told_of_a_smaller_mtu_that_a_setting_asks_for(cluster: Cluster) -> None:
+    cluster.apply(pool("{ipipMode: Always}"))
+    shown = cluster.plan(document("FelixConfiguration", "default", "{ipipMTU: 1400}"))
+    assert part(shown, "node1") == expected("""
+        node1
+          device   tunl0 up, MTU 1480, address 10.244.166.129/32
+                -> tunl0 up, MTU 1400, address 10.244.166.129/32
+                   because pool default-ipv4-ippool may be reached through it
+          pods     1 would be offered MTU 1400, not 1480: default/a
+        """)
+
+
+def test_an_uplink_that_the_node_names_is_called_by_its_name(cluster: Cluster) -> None:
+    interfaces = "interfaces: [{name: eth7, addresses: [192.168.50.10/24]}]"
+    cluster.apply(document("Node", "node1", f"{{bgp: {{ipv4Address: 192.168.50.10/24}}, {interfaces}}}"))
+    shown = cluster.plan(pool("{ipipMode: CrossSubnet}"))
+    assert routes(shown, "node1") == expected("""
+        10.244.135.0/26 via <router> dev eth7 proto bird
+        -> 10.244.135.0/26 via 192.168.51.12 dev tunl0 proto bird onlink
+        """)
+
+
+def test_a_destination_that_cannot_be_reached_for_now_keeps_its_route(cluster: Cluster) -> None:
+    cluster.apply(pool("{vxlanMode: Always}"))
+    shown = cluster.plan(document("Node", "node3", "{}"))
+    assert part(shown, "node1") == expected("""
+        node1
+          waits    10.244.135.0/26 via 10.244.135.1 dev vxlan.calico onlink mtu 1450
+                   because node node3 has no address
+          session  - Mesh_192_168_51_12 with 192.168.51.12 port 179, AS 64512, own AS 64512
+        """)
+    assert last(shown) == "3 nodes: 2 routes wait, 4 BGP sessions change, nothing is lost"
+
+
+def test_a_borrowed_address_is_foretold_as_a_route_of_its_own(cluster: Cluster) -> None:
+    add_pod(cluster, "node2", "z", "10.244.166.140")
+    shown = cluster.plan(pool("{ipipMode: Always}"))
+    assert "  route    10.244.166.140 via 192.168.50.11 dev <uplink> proto bird\n" in part(shown, "node1")
+    assert "        -> 10.244.166.140 via 192.168.50.11 dev tunl0 proto bird onlink\n" in part(shown, "node1")
+
+
 # --- pools --------------------------------------------------------------------------------------------------------
 
 
