@@ -12,7 +12,7 @@ from felix.desired import Desirer
 from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
 from felix.fib.mirror import Surroundings
-from felix.fib.reconciler import REFRESH_S, Reconciler
+from felix.fib.reconciler import REFRESH_S, Reconciler, Wish
 from felix.fib.status import Applied
 from felix.view import View
 from felix.why import Evidence
@@ -52,10 +52,16 @@ class Dataplane:
         )
 
     def changed(self) -> None:
-        """The view is another: from now on the kernel should hold what follows from it."""
-        pools = [pool.cidr for pool in self.view.pools.values()]
-        self.reconciler.want(self._desirer.desire(self.view), pools=pools, in_sync=self.view.in_sync)
+        """The view is another: from now on the kernel should hold what follows from it.
+
+        What that is, is worked out once for all changes that come before the next pass.
+        """
+        self.reconciler.ask(self._wish)
+
+    def _wish(self) -> Wish:
         self._on_change()
+        pools = frozenset(pool.cidr for pool in self.view.pools.values())
+        return Wish(self._desirer.desire(self.view), pools, self.view.in_sync)
 
     def evidence(self) -> Evidence:
         """What :mod:`felix.why` answers from."""

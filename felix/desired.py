@@ -51,6 +51,7 @@ class Desirer:
     def __init__(self) -> None:
         self._atlas: Atlas | None = None
         self._placed: dict[int, tuple[Reach, _Placed]] = {}  # by the reach's id, which it keeps alive
+        self._blocks = blocks.Blocks()
 
     def desire(self, view: View) -> Desired:
         routes: dict[RouteKey, tuple[Route, Why]] = {}
@@ -70,15 +71,14 @@ class Desirer:
     def _remote(self, view: View) -> Iterator[tuple[Network, _Placed]]:
         """What other nodes and external neighbours have."""
         atlas = self._atlas_for(view)
-        if len(self._placed) > 2 * len(view.announced):
+        if len(self._placed) > 2 * (len(view.announced) + len(view.blocks)):
             self._placed = {}
-        for reach in view.announced.values():
+        by_blocks = self._blocks.reaches(view, lambda dst: source_for(atlas.pool_of(dst)) is Source.BLOCKS)
+        for reach in chain(view.announced.values(), by_blocks):
             known = self._placed.get(id(reach))
             if known is None:
                 known = self._placed[id(reach)] = (reach, _place(reach, atlas))
             yield reach.dst, known[1]
-        for reach in blocks.reaches(view, lambda dst: source_for(atlas.pool_of(dst)) is Source.BLOCKS):
-            yield reach.dst, _place(reach, atlas)
 
     def _atlas_for(self, view: View) -> Atlas:
         if self._atlas is None or self._atlas.version != view.map_version:

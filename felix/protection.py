@@ -10,8 +10,9 @@ from random import Random
 
 from felix.admission import facts
 from felix.firewall.choose import Backend
+from felix.firewall.model import NOTHING
 from felix.firewall.reconciler import Firewall, Machine
-from felix.firewall.rules import rules
+from felix.firewall.rules import Facts, rules
 from felix.firewall_options import modes, options
 from felix.view import View
 
@@ -23,6 +24,7 @@ class Protection:
         self._view, self._on_pass = view, on_pass
         self._firewall = Firewall(machine, on_pass=self._passed, rng=rng)
         self._asked: tuple[int, Backend | None] | None = None
+        self._facts, self._rules = Facts(), NOTHING
 
     async def run(self) -> None:
         """Until cancelled; then the rules stay."""
@@ -34,8 +36,10 @@ class Protection:
         if self._view.can_place_remote and question != self._asked:
             self._asked = question
             settings = self._view.settings
-            wanted = rules(facts(self._view, options(settings, self._firewall.backend or Backend.NFT)))
-            self._firewall.want(wanted, modes(settings))
+            found = facts(self._view, options(settings, self._firewall.backend or Backend.NFT))
+            if found != self._facts:  # of most changes to nodes it does not matter
+                self._facts, self._rules = found, rules(found)
+            self._firewall.want(self._rules, modes(settings))
 
     @property
     def is_current(self) -> bool:

@@ -60,7 +60,9 @@ _GONE = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Wish:
+class Wish:
+    """``pools``: the networks inside which routes of our form are ours."""
+
     desired: Desired
     pools: frozenset[Network]
     in_sync: InSync
@@ -100,10 +102,11 @@ class Reconciler:
         self._rng = rng or Random()
         self._mirror = Mirror()
         self._claimant = Claimant(journal, pod_prefix)
-        self._wish: _Wish | None = None
+        self._wish: Wish | None = None
+        self._make: Callable[[], Wish] | None = None
         self._told: Surroundings | None = None
         self._decided = Plan()
-        self._planned: tuple[int, _Wish | None] = (-1, None)
+        self._planned: tuple[int, Wish | None] = (-1, None)
         self._failures = Failures(lambda: self._rng.uniform(0.8, 1.2))
         self._waiters: list[_Waiter] = []
         self._wake = asyncio.Event()
@@ -117,8 +120,13 @@ class Reconciler:
     # What others ask.
 
     def want(self, desired: Desired, *, pools: Iterable[Network], in_sync: InSync) -> None:
-        """From now on this is wanted, whole. ``pools``: the networks inside which routes of our form are ours."""
-        self._wish = _Wish(desired, frozenset(pools), in_sync)
+        """From now on this is wanted, whole."""
+        self.ask(lambda: Wish(desired, frozenset(pools), in_sync))
+        self._take_wish()
+
+    def ask(self, make: Callable[[], Wish]) -> None:
+        """As :meth:`want`; ``make`` is called when a pass is about to use its answer, so that many changes cost one."""
+        self._make = make
         self._asked.set()
         self._wake.set()
 
@@ -212,7 +220,7 @@ class Reconciler:
             if is_refresh:
                 self._refresh()
             await self._look()
-            if (wish := self._wish) is not None:
+            if (wish := self._take_wish()) is not None:
                 if self._claimant.claim_pools(wish.pools):
                     self._mirror.forget_surroundings()
                 await self._close_the_difference(wish)
@@ -226,6 +234,12 @@ class Reconciler:
         for waiter in self._waiters:
             self._answer(waiter)
         self._on_pass()
+
+    def _take_wish(self) -> Wish | None:
+        if (make := self._make) is not None:
+            self._make = None
+            self._wish = make()
+        return self._wish
 
     async def _look(self) -> None:
         """Bring the mirror up to date, and the agent's picture of the surroundings with it."""
@@ -260,7 +274,7 @@ class Reconciler:
                 case AddressNow(address):
                     self._failures.retry_at_once(address.device, self._now())
 
-    def _disclaim(self, wish: _Wish) -> None:
+    def _disclaim(self, wish: Wish) -> None:
         """Once all is known and done, forget what nothing needs any more."""
         if self._mirror.is_stale or wish.in_sync != ALL_IN_SYNC:
             return
@@ -269,7 +283,7 @@ class Reconciler:
 
     # Writing.
 
-    async def _close_the_difference(self, wish: _Wish) -> None:
+    async def _close_the_difference(self, wish: Wish) -> None:
         self._learn_missing_sysctls(wish.desired)
         if self._planned == (self._mirror.version, wish) and self._failures.next_retry_at() > self._now():
             return
