@@ -129,9 +129,9 @@ def _connect(environ: Environ) -> Store:
 
 
 def _drive(environ: Environ, work: Coroutine[Any, Any, Any]) -> Any:
-    from datastore.connect import DEFAULT_TYPE
+    from datastore.connect import type_of
 
-    if (environ.get("DATASTORE_TYPE") or DEFAULT_TYPE) == "sqlite":
+    if type_of(environ) == "sqlite":
         from datastore import plain
 
         return plain.run(work)

@@ -1,7 +1,9 @@
 """Which datastore the environment names. Loads the one driver that is asked for, and opens nothing yet.
 
-DATASTORE_TYPE   sqlite (the default for now), etcdv3 or kubernetes, as upstream calls them
+DATASTORE_TYPE   sqlite, etcdv3 or kubernetes, as upstream calls them; where it is not said, etcdv3 if ETCD_ENDPOINTS
+                 names any, and otherwise sqlite
 DATASTORE_PATH   the file of sqlite; its directory must exist
+ETCD_...         see :mod:`datastore.etcd_settings`
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ def connect(environ: Environ, *, executor: Executor | None = None) -> Store:
 
     Raises Rejected, the user's mistake, where the environment names no datastore that there is.
     """
-    named = environ.get("DATASTORE_TYPE") or DEFAULT_TYPE
+    named = type_of(environ)
     driver = _DRIVERS.get(named)
     if driver is None:
         raise Rejected("DATASTORE_TYPE", f"{named} is none of {', '.join(_DRIVERS)}")
     return driver(environ, executor)
+
+
+def type_of(environ: Environ) -> str:
+    return environ.get("DATASTORE_TYPE") or ("etcdv3" if environ.get("ETCD_ENDPOINTS") else DEFAULT_TYPE)
 
 
 def _sqlite(environ: Environ, executor: Executor | None) -> Store:
@@ -38,12 +44,19 @@ def _sqlite(environ: Environ, executor: Executor | None) -> Store:
     return SqliteStore(environ.get("DATASTORE_PATH") or DEFAULT_PATH, executor=executor)
 
 
+def _etcd(environ: Environ, executor: Executor | None) -> Store:
+    from datastore.etcd import EtcdStore
+    from datastore.etcd_settings import settings_from
+
+    return EtcdStore(settings_from(environ))
+
+
 def _not_yet(environ: Environ, executor: Executor | None) -> Store:
-    raise Rejected("DATASTORE_TYPE", f"{environ['DATASTORE_TYPE']} is not supported yet, only sqlite is")
+    raise Rejected("DATASTORE_TYPE", f"{environ['DATASTORE_TYPE']} is not supported yet, only sqlite and etcdv3 are")
 
 
 _DRIVERS: Mapping[str, Callable[[Environ, Executor | None], Store]] = {
     "sqlite": _sqlite,
-    "etcdv3": _not_yet,
+    "etcdv3": _etcd,
     "kubernetes": _not_yet,
 }

@@ -13,7 +13,6 @@ the one that took its place.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
@@ -39,6 +38,7 @@ from datastore.store import (
     Update,
     Write,
 )
+from datastore.uid import new_uid
 
 CHANGES_KEPT = 10_000
 FORGOTTEN_AT_ONCE = 100
@@ -209,7 +209,7 @@ class _Writer:
     def _create(self, resource: Resource) -> Resource:
         if self._stored(resource.key) is not None:
             raise Exists(resource.key)
-        return self._put(resource.stamped(revision="", uid=_new_uid(), created=self._now), None)
+        return self._put(resource.stamped(revision="", uid=new_uid(), created=self._now), None)
 
     def _update(self, resource: Resource) -> Resource:
         stored = self._expect(resource.key, resource.revision or "none", resource.uid)
@@ -286,11 +286,3 @@ def _change(question: Question, row: _Logged) -> Change:
     if document is not None and question.node in ("", node):
         return Put(_resource(revision, document))
     return Gone(Key(question.kind, name, namespace), str(revision))
-
-
-def _new_uid() -> str:
-    """A random UUID (version 4); the module uuid takes 6 ms to import."""
-    drawn = bytearray(os.urandom(16))
-    drawn[6], drawn[8] = drawn[6] & 0x0F | 0x40, drawn[8] & 0x3F | 0x80
-    text = drawn.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from datastore.etcd import EtcdStore
 from datastore.memory import Memory, MemoryStore
 from datastore.resource import Resource
 from datastore.sqlite import SqliteStore
 from datastore.store import Store
+from tests.etcd_server import EtcdServer, shared_server
 
 
 class Datastore(Protocol):
@@ -73,6 +75,27 @@ def _sqlite_with_a_thread(folder: Path) -> Iterator[Datastore]:
         yield _InOneFile(folder / "datastore.sqlite", executor)
 
 
+class _InEtcd:
+    def __init__(self, server: EtcdServer) -> None:
+        self._server = server
+
+    def client(self) -> Store:
+        return EtcdStore(self._server.settings)
+
+    async def forget_changes(self, kind: str) -> None:
+        store = self.client()
+        await overflow_the_log(store, kind)
+        await store.close()
+        self._server.compact()
+
+
+@contextmanager
+def _etcd(folder: Path) -> Iterator[Datastore]:
+    server = shared_server()
+    server.clear()
+    yield _InEtcd(server)
+
+
 async def overflow_the_log(store: Store, kind: str) -> None:
     """Writes more changes than a datastore with KEPT keeps, and leaves nothing."""
     last = await store.create(Resource(kind, "overflow"))
@@ -85,4 +108,7 @@ DRIVERS: Mapping[str, Callable[[Path], AbstractContextManager[Datastore]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "sqlite with a thread": _sqlite_with_a_thread,
+    "etcd": _etcd,
 }
+SERVERS = ("etcd",)
+"""Those that need a program."""

@@ -5,33 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
-from datastore.codec import decode
+from datastore.codec import decode, spec, text
 from datastore.follow import Batch, follow
 from datastore.resource import Resource
-from datastore.resources import BlockAffinity
 from datastore.store import Create, Delete, Store, Update, Write
 from datastore.table import Table
 from tests.contract.drivers import Datastore
 from tests.contract.words import PATIENCE_S, clients
 
-KIND = "BlockAffinity"
+KIND = "HostEndpoint"
 
 
-def affinity(number: int, node: str) -> Resource:
-    return Resource(KIND, f"a{number}", spec={"node": node, "cidr": f"10.0.{number}.0/26"})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEndpoint:
+    resource: Resource
+    node: str = spec("node", text)
 
 
-LAST = affinity(99, "node1")
+def endpoint(number: int, node: str) -> Resource:
+    return Resource(KIND, f"a{number}", spec={"node": node})
+
+
+LAST = endpoint(99, "node1")
 
 
 class Follower:
     """A table of what one node, or all, has; ``is_complete`` when the last object came."""
 
     def __init__(self) -> None:
-        self.table = Table(BlockAffinity)
+        self.table = Table(HostEndpoint)
         self.is_complete = asyncio.Event()
 
     @asynccontextmanager
@@ -57,11 +62,11 @@ async def write_at_random(store: Store, random: Random) -> None:
         node = random.choice(("node1", "node2"))
         held = stored.get(f"a{number}")
         if held is None:
-            writes.append(Create(affinity(number, node)))
+            writes.append(Create(endpoint(number, node)))
         elif random.random() < 0.3:
             writes.append(Delete(held.key))
         else:
-            writes.append(Update(replace(held, spec=affinity(number, node).spec)))
+            writes.append(Update(replace(held, spec=endpoint(number, node).spec)))
     await store.write_many(writes)
 
 
@@ -77,4 +82,4 @@ async def test_a_follower_ends_up_with_what_is_stored(datastore: Datastore) -> N
             for follower, node in ((whole, ""), (mine, "node1")):
                 await asyncio.wait_for(follower.is_complete.wait(), PATIENCE_S)
                 stored = (await writer.list(KIND, node=node)).items
-                assert follower.table.values == {item.key: decode(BlockAffinity, item) for item in stored}
+                assert follower.table.values == {item.key: decode(HostEndpoint, item) for item in stored}

@@ -20,7 +20,7 @@ from datastore.store import (
     Update,
 )
 from tests.contract.drivers import Datastore
-from tests.contract.words import affinity, clients, pool, pool_key
+from tests.contract.words import clients, endpoint, pool, pool_key
 
 EVERYTHING = Resource(
     "NetworkPolicy",
@@ -187,14 +187,14 @@ async def test_a_list_holds_its_own_kind_only(datastore: Datastore) -> None:
 
 async def test_a_list_of_a_node_holds_what_belongs_to_it(datastore: Datastore) -> None:
     async with clients(datastore) as (store,):
-        await store.create(affinity("one", "node1"))
-        await store.create(affinity("two", "node2"))
-        moving = await store.create(affinity("moving", "node1"))
-        assert await names(store, "BlockAffinity", node="node1") == ["moving", "one"]
+        await store.create(endpoint("one", "node1"))
+        await store.create(endpoint("two", "node2"))
+        moving = await store.create(endpoint("moving", "node1"))
+        assert await names(store, "HostEndpoint", node="node1") == ["moving", "one"]
         await store.update(replace(moving, spec={"node": "node2"}))
-        assert await names(store, "BlockAffinity", node="node1") == ["one"]
-        assert await names(store, "BlockAffinity", node="node2") == ["moving", "two"]
-        assert await names(store, "BlockAffinity") == ["moving", "one", "two"]
+        assert await names(store, "HostEndpoint", node="node1") == ["one"]
+        assert await names(store, "HostEndpoint", node="node2") == ["moving", "two"]
+        assert await names(store, "HostEndpoint") == ["moving", "one", "two"]
 
 
 async def test_the_same_name_in_two_namespaces_is_two_objects(datastore: Datastore) -> None:

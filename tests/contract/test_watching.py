@@ -12,7 +12,7 @@ from datastore.resource import Key, Resource
 from datastore.store import Compacted, Conflict, Create, Delete, Exists, Mark, Put, Unavailable
 from tests.contract.drivers import CHANGES_OF_AN_OVERFLOW, Datastore
 from tests.contract.test_reading_and_writing import BIG_BLOCK
-from tests.contract.words import PATIENCE_S, affinity, clients, first_of, pool, pool_key, said, take, take_changes
+from tests.contract.words import PATIENCE_S, clients, endpoint, first_of, pool, pool_key, said, take, take_changes
 
 
 async def test_a_watch_tells_each_change_once_and_in_order(datastore: Datastore) -> None:
@@ -113,42 +113,42 @@ async def test_a_write_that_failed_is_not_told(datastore: Datastore) -> None:
 
 async def test_a_watch_of_a_node_sees_an_object_come_and_go_with_its_node(datastore: Datastore) -> None:
     async with clients(datastore) as (store,):
-        start = await store.list("BlockAffinity")
-        here = await store.create(affinity("a", "node1"))
+        start = await store.list("HostEndpoint")
+        here = await store.create(endpoint("a", "node1"))
         moved = await store.update(replace(here, spec={"node": "node2"}))
         stays = await store.update(replace(moved, spec={"node": "node2", "n": 2}))
         back = await store.update(replace(stays, spec={"node": "node1"}))
         await store.delete(back.key)
         seen = {
             "node1": [
-                "put BlockAffinity(a) node1",
-                "gone BlockAffinity(a)",
-                "put BlockAffinity(a) node1",
-                "gone BlockAffinity(a)",
+                "put HostEndpoint(a) node1",
+                "gone HostEndpoint(a)",
+                "put HostEndpoint(a) node1",
+                "gone HostEndpoint(a)",
             ],
-            "node2": ["put BlockAffinity(a) node2", "put BlockAffinity(a) node2 2", "gone BlockAffinity(a)"],
+            "node2": ["put HostEndpoint(a) node2", "put HostEndpoint(a) node2 2", "gone HostEndpoint(a)"],
         }
         for node, expected in seen.items():
-            async with aclosing(store.watch("BlockAffinity", since=start.revision, node=node)) as watch:
+            async with aclosing(store.watch("HostEndpoint", since=start.revision, node=node)) as watch:
                 assert await take(watch, len(expected)) == expected
 
 
 async def test_a_watch_of_a_node_is_not_told_of_what_never_was_there(datastore: Datastore) -> None:
     async with clients(datastore) as (store,):
-        start = await store.list("BlockAffinity", node="node1")
-        other = await store.create(affinity("elsewhere", "node2"))
+        start = await store.list("HostEndpoint", node="node1")
+        other = await store.create(endpoint("elsewhere", "node2"))
         await store.update(replace(other, spec={"node": "node3"}))
         await store.delete(other.key)
-        await store.create(affinity("here", "node1"))
-        async with aclosing(store.watch("BlockAffinity", since=start.revision, node="node1")) as watch:
-            assert await take(watch, 1) == ["put BlockAffinity(here) node1"]
+        await store.create(endpoint("here", "node1"))
+        async with aclosing(store.watch("HostEndpoint", since=start.revision, node="node1")) as watch:
+            assert await take(watch, 1) == ["put HostEndpoint(here) node1"]
 
 
 async def test_a_watch_of_a_node_says_that_it_stands_where_only_others_changed(datastore: Datastore) -> None:
     async with clients(datastore) as (store,):
-        start = await store.list("BlockAffinity", node="node1")
-        await store.create(affinity("elsewhere", "node2"))
-        async with aclosing(store.watch("BlockAffinity", since=start.revision, node="node1")) as watch:
+        start = await store.list("HostEndpoint", node="node1")
+        await store.create(endpoint("elsewhere", "node2"))
+        async with aclosing(store.watch("HostEndpoint", since=start.revision, node="node1")) as watch:
             assert await first_of(watch) == "mark"
 
 

@@ -32,8 +32,8 @@ def pool_key(name: str) -> Key:
     return Key("IPPool", name)
 
 
-def affinity(name: str, node: str) -> Resource:
-    return Resource("BlockAffinity", name, spec={"node": node})
+def endpoint(name: str, node: str) -> Resource:
+    return Resource("HostEndpoint", name, spec={"node": node})
 
 
 def said(change: Change | None) -> str:

@@ -41,8 +41,11 @@ async def test_with_an_executor_calls_run_on_its_thread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("etcdv3", "error with field DATASTORE_TYPE (etcdv3 is not supported yet, only sqlite is)"),
-        ("kubernetes", "error with field DATASTORE_TYPE (kubernetes is not supported yet, only sqlite is)"),
+        (
+            "etcdv3",
+            "error with field ETCD_ENDPOINTS (no etcd endpoints specified: set it, as in http://127.0.0.1:2379)",
+        ),
+        ("kubernetes", "error with field DATASTORE_TYPE (kubernetes is not supported yet, only sqlite and etcdv3 are)"),
         ("etcd", "error with field DATASTORE_TYPE (etcd is none of sqlite, etcdv3, kubernetes)"),
     ],
 )

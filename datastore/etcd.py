@@ -1,0 +1,439 @@
+"""etcd v3 as the datastore, in Calico's own layout. ``DATASTORE_TYPE=etcdv3``.
+
+Keys and values are :mod:`datastore.etcd_layout`'s, servers and connections :mod:`datastore.etcd_client`'s. Here is what
+a write is compared with, and what a watch's messages mean.
+
+- A revision is etcd's mod revision. It would be the same for objects that are written in one transaction, and who has
+  seen one of them could not go on from there without missing the others. So every write is a transaction of its own.
+- etcd compares revisions, not uids. A uid is compared here, with what this client last saw at that revision, or else
+  with what it reads before.
+- Writes that are made together are under way together, but for those of one object, which keep their order.
+
+Only for use inside an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+from datastore import etcd_layout as layout
+from datastore import etcd_wire as wire
+from datastore.etcd_client import PATIENCE_S, EtcdClient
+from datastore.etcd_layout import HAS_IDENTITY, Unreadable
+from datastore.etcd_settings import EtcdSettings
+from datastore.etcd_trouble import Unanswered, explained
+from datastore.resource import Key, Resource, node_of
+from datastore.store import (
+    Change,
+    Compacted,
+    Conflict,
+    Create,
+    Delete,
+    Exists,
+    Gone,
+    Listing,
+    Mark,
+    Missing,
+    Put,
+    Rejected,
+    StoreError,
+    Unavailable,
+    Update,
+    Write,
+)
+from datastore.uid import new_uid
+
+REMEMBERED = 1024
+"""Objects whose uid and creation time are kept, so that writing one again needs no reading."""
+
+TRIES = 10
+"""To delete an object by its uid while others keep changing it."""
+
+_AT_ONCE = 64
+"""Writes that are under way together."""
+
+_NEVER = -1
+"""A mod revision that nothing has."""
+
+_LONGEST_REVISION = 19
+
+logger = logging.getLogger(__name__)
+
+
+class _Seen(NamedTuple):
+    """An object as this client last saw it."""
+
+    at: bytes
+    mod_revision: int
+    uid: str
+    created: str
+
+
+class _Plan(NamedTuple):
+    """One write, and how its result is read from what etcd answers."""
+
+    txn: wire.Txn
+    settle: Callable[[wire.Outcome], Resource | StoreError]
+
+
+class EtcdStore:
+    """One client. Connects with the first call. ``unreadable`` counts what was left out of lists and watches."""
+
+    def __init__(
+        self,
+        settings: EtcdSettings,
+        *,
+        patience_s: float = PATIENCE_S,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.unreadable = 0
+        self._client = EtcdClient(settings, patience_s=patience_s)
+        self._wall_clock = wall_clock
+        self._seen: OrderedDict[Key, _Seen] = OrderedDict()
+        self._user = settings.user
+
+    @property
+    def requests(self) -> int:
+        """How many were made of the servers."""
+        return self._client.requests
+
+    async def get(self, key: Key) -> Resource:
+        found = await self._find(key)
+        if found is None:
+            raise Missing(key)
+        return found
+
+    async def list(self, kind: str, *, namespace: str = "", node: str = "") -> Listing:
+        span = layout.keys_of_kind(kind, namespace=namespace, node=node)
+        found = await self._client.range(wire.Range(*span))
+        items: Sequence[Resource] = self._readable(kind, found.stored)
+        if kind == layout.CONFIG_KEY.kind and items:
+            items = [await self.get(item.key) for item in items]
+        chosen = (item for item in items if namespace in ("", item.namespace) and node in ("", node_of(item)))
+        ordered = sorted(chosen, key=lambda item: (item.namespace, item.name))
+        return Listing(tuple(ordered), str(found.revision))
+
+    async def create(self, resource: Resource) -> Resource:
+        return await self._write(Create(resource))
+
+    async def update(self, resource: Resource) -> Resource:
+        return await self._write(Update(resource))
+
+    async def delete(self, key: Key, *, revision: str = "", uid: str = "") -> Resource:
+        return await self._write(Delete(key, revision, uid))
+
+    async def write_many(self, writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
+        await self._look_at(writes)
+        results: list[Resource | StoreError] = [Unavailable("not tried")] * len(writes)
+        lanes: dict[Key, list[int]] = {}
+        for place, write in enumerate(writes):
+            lanes.setdefault(_key_of(write), []).append(place)
+
+        async def go_along(lane: Sequence[int]) -> None:
+            for place in lane:
+                results[place] = await self._result_of(writes[place])
+
+        await _together([go_along(lane) for lane in lanes.values()])
+        if results and all(isinstance(each, Unavailable) and not isinstance(each, Unanswered) for each in results):
+            raise next(each for each in results if isinstance(each, Unavailable))
+        return results
+
+    async def watch(self, kind: str, *, since: str, node: str = "") -> AsyncGenerator[Change, None]:
+        seen = _mod_revision(since)
+        if seen == _NEVER:
+            raise Compacted(kind, since)
+        span = layout.keys_of_kind(kind, node=node)
+        heard = self._client.watch(*span, start=seen + 1, wants_before=bool(node))
+        async with aclosing(heard) as messages:
+            async for message in messages:
+                if message.compacted:
+                    raise Compacted(kind, since)
+                if message.is_canceled:
+                    raise explained("the watch", message.why_canceled, status="CANCELLED", user=self._user)
+                if message.is_created:
+                    await self._check_is_kept(kind, span, seen, message.revision)
+                    yield Mark(since)
+                    continue
+                for change in self._told(kind, node, message.events, message.revision):
+                    yield change
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def _find(self, key: Key) -> Resource | None:
+        if key == layout.CONFIG_KEY:
+            return await self._find_config()
+        seen = self._seen.get(key)
+        places = (seen.at,) if seen is not None else layout.keys_of(key)
+        found = await self._of_name(key, [wire.Range(place) for place in places])
+        if found is None and seen is None:
+            found = await self._of_name(key, [wire.Range(*span) for span in layout.spellings(key)])
+        return found
+
+    async def _find_config(self) -> Resource | None:
+        config, mirror = await self._client.read(wire.Range(layout.CONFIG), wire.Range(layout.CONFIG_MIRROR))
+        if not config.stored:
+            return None
+        read = _read(config.stored[0])
+        found = layout.mirrored(read, _read(mirror.stored[0]) if mirror.stored else None)
+        self._remember(found, layout.CONFIG)
+        return found
+
+    async def _of_name(self, key: Key, ranges: Sequence[wire.Range]) -> Resource | None:
+        """Raises Rejected where what stands there cannot be read."""
+        if not ranges:
+            return None
+        answers = [await self._client.range(ranges[0])] if len(ranges) == 1 else await self._client.read(*ranges)
+        for stored in (stored for answer in answers for stored in answer.stored):
+            if layout.object_at(stored.key) == key:
+                found = _read(stored)
+                self._remember(found, stored.key)
+                return found
+        return None
+
+    def _readable(self, kind: str, stored: Iterable[wire.Stored]) -> Sequence[Resource]:
+        """One that cannot be read stops no other."""
+        found = []
+        for one in stored:
+            named = layout.object_at(one.key)
+            if named is None or named.kind != kind:
+                continue
+            try:
+                found.append(layout.read(one.key, one.value, revision=str(one.mod_revision)))
+            except Unreadable as error:
+                self.unreadable += 1
+                logger.warning("datastore.unreadable key=%s why=%s", one.key.decode(errors="replace"), error)
+        return found
+
+    def _remember(self, resource: Resource, at: bytes) -> None:
+        self._seen[resource.key] = _Seen(at, int(resource.revision), resource.uid, resource.created)
+        self._seen.move_to_end(resource.key)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    async def _write(self, write: Write) -> Resource:
+        await self._look_at((write,))
+        result = await self._result_of(write)
+        if isinstance(result, StoreError):
+            raise result
+        return result
+
+    async def _result_of(self, write: Write) -> Resource | StoreError:
+        try:
+            result = await self._done(write)
+            if isinstance(write, Delete) and isinstance(result, (Missing, Conflict)):
+                return await self._delete_again(write, result)
+        except StoreError as error:
+            return error
+        return result
+
+    async def _done(self, write: Write) -> Resource | StoreError:
+        plan = self._planned(write)
+        outcome = await self._client.write(plan.txn)
+        return plan.settle(outcome)
+
+    async def _delete_again(self, write: Delete, result: Resource | StoreError) -> Resource | StoreError:
+        """Where not the object, but what we thought of it, was wrong: its spelling, or its revision."""
+        for _ in range(TRIES):
+            found = await self._find(write.key)
+            if found is None:
+                return Missing(write.key)
+            if write.revision not in ("", found.revision) or write.uid not in ("", found.uid):
+                return Conflict(write.key)
+            result = await self._done(write)
+            if not isinstance(result, (Missing, Conflict)):
+                break
+        return result
+
+    async def _look_at(self, writes: Sequence[Write]) -> None:
+        """Read what cannot be planned without."""
+        for key in dict.fromkeys(key for write in writes if (key := self._unknown(write)) is not None):
+            await self._find(key)
+
+    def _unknown(self, write: Write) -> Key | None:
+        """The object that has to be read before it can be written."""
+        match write:
+            case Update(resource) if resource.kind in HAS_IDENTITY or resource.key == layout.CONFIG_KEY:
+                seen = self._seen.get(resource.key)
+                return None if seen and str(seen.mod_revision) == resource.revision else resource.key
+            case Delete(key, _, uid) if key not in self._seen and (uid or len(layout.keys_of(key)) != 1):
+                return key
+        return None
+
+    def _planned(self, write: Write) -> _Plan:
+        match write:
+            case Create(resource):
+                return self._creation(resource)
+            case Update(resource):
+                return self._replacement(resource)
+            case Delete():
+                return self._deletion(write)
+
+    def _creation(self, resource: Resource) -> _Plan:
+        at = layout.key_for(resource)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._wall_clock()))
+        made = _stamped(resource, new_uid(), now)
+        value = layout.value_of(made)
+        txn = wire.Txn((wire.never_written(at),), _puts(made, at, value))
+
+        def settle(outcome: wire.Outcome) -> Resource | StoreError:
+            return self._written(made, at, value, outcome.revision) if outcome.is_done else Exists(resource.key)
+
+        return _Plan(txn, settle)
+
+    def _replacement(self, resource: Resource) -> _Plan:
+        key, at = resource.key, layout.key_for(resource)
+        seen = self._seen.get(key)
+        expected = _mod_revision(resource.revision)
+        if seen is not None and seen.mod_revision == expected and resource.uid not in ("", seen.uid):
+            expected = _NEVER
+        made = _stamped(resource, seen.uid, seen.created) if seen else resource
+        value = layout.value_of(made)
+        txn = wire.Txn((wire.unchanged(at, expected),), _puts(made, at, value), (wire.Range(at, keys_only=True),))
+
+        def settle(outcome: wire.Outcome) -> Resource | StoreError:
+            if outcome.is_done:
+                return self._written(made, at, value, outcome.revision)
+            self._seen.pop(key, None)
+            return Conflict(key) if _first(outcome) else Missing(key)
+
+        return _Plan(txn, settle)
+
+    def _deletion(self, write: Delete) -> _Plan:
+        key, seen = write.key, self._seen.get(write.key)
+        at = seen.at if seen else (*layout.keys_of(key), b"")[0]
+        if not at:
+            raise Missing(key)
+        mirror = (wire.Delete(layout.CONFIG_MIRROR),) if at == layout.CONFIG else ()
+        txn = wire.Txn(_conditions(write, at, seen), (wire.Delete(at), *mirror), (wire.Range(at, keys_only=True),))
+
+        def settle(outcome: wire.Outcome) -> Resource | StoreError:
+            self._seen.pop(key, None)
+            removed = _first(outcome)
+            if removed is None:
+                return Missing(key)
+            return _read(removed) if outcome.is_done else Conflict(key)
+
+        return _Plan(txn, settle)
+
+    def _written(self, made: Resource, at: bytes, value: bytes, revision: int) -> Resource:
+        """What was written, as others will read it."""
+        if made.kind in HAS_IDENTITY or at == layout.CONFIG:
+            written = made.stamped(revision=str(revision), uid=made.uid, created=made.created)
+        else:
+            written = layout.read(at, value, revision=str(revision))
+        self._remember(written, at)
+        return written
+
+    # --- watching -------------------------------------------------------------------------------------------------
+
+    async def _check_is_kept(self, kind: str, span: layout.Span, seen: int, newest: int) -> None:
+        """Raises Compacted. etcd itself says so later, and waits where it never gave that revision."""
+        if seen > newest:
+            raise Compacted(kind, str(seen))
+        if seen == newest:
+            return
+        try:
+            await self._client.range(wire.Range(span.start, revision=seen + 1, limit=1, keys_only=True))
+        except Unavailable as error:
+            if "required revision has been compacted" in error.what:
+                raise Compacted(kind, str(seen)) from None
+            raise
+
+    def _told(self, kind: str, node: str, events: Sequence[wire.Event], newest: int) -> Iterable[Change]:
+        changes = [change for event in events if (change := self._change(kind, node, event)) is not None]
+        return changes or [Mark(str(events[-1].stored.mod_revision if events else newest))]
+
+    def _change(self, kind: str, node: str, event: wire.Event) -> Change | None:
+        """What a watcher of ``node`` (of all, if "") is told; None where it does not concern that node."""
+        stored, revision = event.stored, str(event.stored.mod_revision)
+        named = layout.object_at(stored.key)
+        if named is None:
+            return None
+        if event.is_deletion:
+            self._seen.pop(named, None)
+            return Gone(named, revision) if self._was_of(node, event.before) else None
+        read = self._readable(kind, (stored,))
+        if read and node in ("", node_of(read[0])):
+            return Put(read[0])
+        return Gone(named, revision) if read and node and event.before and self._was_of(node, event.before) else None
+
+    def _was_of(self, node: str, before: wire.Stored | None) -> bool:
+        """Also where it is not known any more: who is told of the end of what he never had loses nothing."""
+        if not node or before is None:
+            return True
+        try:
+            return node_of(_read(before)) == node
+        except Rejected:
+            return True
+
+
+def _mod_revision(revision: str) -> int:
+    """_NEVER for what cannot be a revision of ours."""
+    is_number = revision.isascii() and revision.isdigit() and len(revision) < _LONGEST_REVISION
+    return int(revision) if is_number else _NEVER
+
+
+def _read(stored: wire.Stored) -> Resource:
+    """Raises Rejected."""
+    try:
+        return layout.read(stored.key, stored.value, revision=str(stored.mod_revision))
+    except Unreadable as error:
+        key = stored.key.decode(errors="replace")
+        raise Rejected(key, f"what etcd has there cannot be read: {error}; correct it or delete it") from None
+
+
+def _stamped(resource: Resource, uid: str, created: str) -> Resource:
+    is_anybody = resource.kind in HAS_IDENTITY or resource.key == layout.CONFIG_KEY
+    return resource.stamped(revision="", uid=uid if is_anybody else "", created=created if is_anybody else "")
+
+
+def _puts(made: Resource, at: bytes, value: bytes) -> tuple[wire.Put, ...]:
+    if at != layout.CONFIG:
+        return (wire.Put(at, value),)
+    return wire.Put(at, value), wire.Put(layout.CONFIG_MIRROR, layout.mirror_of(made))
+
+
+def _conditions(write: Delete, at: bytes, seen: _Seen | None) -> tuple[wire.Compare, ...]:
+    """What has to hold of an object that is to be deleted: that it is still the one that we saw, if we care."""
+    expected = _mod_revision(write.revision) if write.revision else None
+    if write.uid:
+        if seen is None or seen.uid != write.uid or expected not in (None, seen.mod_revision):
+            expected = _NEVER
+        else:
+            expected = seen.mod_revision
+    return () if expected is None else (wire.unchanged(at, expected),)
+
+
+def _first(outcome: wire.Outcome) -> wire.Stored | None:
+    answer = outcome.answers[0]
+    return answer.stored[0] if isinstance(answer, wire.Found) and answer.stored else None
+
+
+def _key_of(write: Write) -> Key:
+    return write.key if isinstance(write, Delete) else write.resource.key
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    if len(works) == 1:
+        await works[0]
+        return
+    turnstile = asyncio.Semaphore(_AT_ONCE)
+
+    async def let_in(work: Coroutine[Any, Any, None]) -> None:
+        async with turnstile:
+            await work
+
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(let_in(work), name="datastore write")
