@@ -17,7 +17,7 @@ from pathlib import Path
 import cni_plugin.plugin
 from datastore.resources import EncapMode
 from felix.startup import BadEnvironment, modes_from
-from lab import daemons, namespaces, plan, runtime, state
+from lab import daemons, etcd, namespaces, plan, runtime, state
 from lab.namespaces import Holder
 from lab.node import LabError, environment_of, make_fabric, make_node, remove_node, run_ip, write_file
 from lab.plan import BadWish, NodePlan
@@ -96,8 +96,10 @@ def delete_node(name: str, node_name: str) -> None:
 
 
 def _check(wish: Wish) -> None:
-    if wish.datastore != "sqlite":
-        raise BadWish(f"--datastore {wish.datastore}: only sqlite exists so far")
+    if wish.datastore == "etcd":
+        etcd.check()
+    elif wish.datastore != "sqlite":
+        raise BadWish(f"--datastore {wish.datastore}: only sqlite and etcd exist so far")
     try:
         modes_from(_environment(wish, Path()))
     except BadEnvironment as error:
@@ -127,6 +129,8 @@ def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
     lab = LabState(wish.name, fabric, str(subnet), wish.is_routed, _environment(wish, folder))
     state.save(lab)
     _check_kernel(wish, fabric)
+    if wish.datastore == "etcd":
+        etcd.make(fabric, folder)
     for count, wanted in enumerate(plans, 1):
         lab = _join(lab, wanted)
         if count % 10 == 0:
@@ -142,10 +146,10 @@ def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
 
 
 def _environment(wish: Wish, folder: Path) -> dict[str, str]:
+    in_file = {"DATASTORE_TYPE": "sqlite", "DATASTORE_PATH": str(folder / "datastore.sqlite")}
     return {
         "LAB_NAME": wish.name,
-        "DATASTORE_TYPE": wish.datastore,
-        "DATASTORE_PATH": str(folder / "datastore.sqlite"),
+        **(etcd.ENVIRONMENT if wish.datastore == "etcd" else in_file),
         "CALICO_IPV4POOL_CIDR": wish.pool,
         "CALICO_IPV4POOL_IPIP": wish.ipip,
         "CALICO_IPV4POOL_VXLAN": wish.vxlan,

@@ -132,6 +132,7 @@ _DAEMON_ACTIONS: dict[str, Callable[[LabState, NodeState, str], None]] = {
 def _ctl(arguments: argparse.Namespace) -> int:
     lab = state.load(arguments.name)
     program = shutil.which("calicoctl", path=environment_of("", lab.environment)["PATH"]) or "calicoctl"
+    namespaces.enter_netns(Path(f"/proc/{lab.fabric.pid}/ns/net"))  # where etcd is; files stay the machine's
     os.execve(program, ["calicoctl", *arguments.words], {**os.environ, **lab.environment})
 
 

@@ -11,7 +11,6 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from lab import namespaces
@@ -97,36 +96,13 @@ def _pid_file(lab: LabState, node: NodeState, name: str) -> Path:
 
 
 def _spawn(lab: LabState, node: NodeState, name: str, notify: Path) -> Holder:
-    """A daemon outlives us, so it is orphaned on purpose, and inside: the node's own process 1 is its parent then."""
     environment = {**environment_of(node.name, lab.environment), "NOTIFY_SOCKET": str(notify)}
-    reader, writer = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        with suppress(namespaces.NamespaceError, OSError):
-            os.close(reader)
-            os.setsid()
-            log = os.open(log_path(lab, node, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            null = os.open(os.devnull, os.O_RDONLY)
-            for descriptor, source in ((0, null), (1, log), (2, log)):
-                os.dup2(source, descriptor)
-            outside = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
-            namespaces.enter(node.holder)
-            inside = os.fork()
-            if inside == 0 and os.fork() == 0:
-                os.write(writer, os.readlink("self", dir_fd=outside).encode())
-                os.chdir("/")
-                os.execvpe("calico-node", ["calico-node", f"-{name}"], environment)
-            if inside:
-                os.waitpid(inside, 0)
-            os._exit(0)
-        os._exit(1)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        said = pipe.read()
-    os.waitpid(middle, 0)
-    if not said:
-        raise LabError(f"{name} could not be started on {node.name}")
-    return namespaces.holder_of(int(said))
+    try:
+        return namespaces.leave_inside(
+            node.holder, ["calico-node", f"-{name}"], environment=environment, log=log_path(lab, node, name)
+        )
+    except namespaces.NamespaceError as error:
+        raise LabError(f"{name} could not be started on {node.name}: {error}") from None
 
 
 class _Notify:

@@ -141,6 +141,41 @@ def enter_netns(path: Path) -> None:
     os.close(descriptor)
 
 
+def leave_inside(holder: Holder, argv: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Holder:
+    """Start a program that outlives us. Raises NamespaceError.
+
+    It is orphaned on purpose, and inside: process 1 there is its parent then, and its end is the program's.
+    """
+    reader, writer = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        with suppress(NamespaceError, OSError):
+            os.close(reader)
+            os.setsid()
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            null = os.open(os.devnull, os.O_RDONLY)
+            for descriptor, source in ((0, null), (1, output), (2, output)):
+                os.dup2(source, descriptor)
+            outside = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+            enter(holder)
+            inside = os.fork()
+            if inside == 0 and os.fork() == 0:
+                os.write(writer, os.readlink("self", dir_fd=outside).encode())
+                os.chdir("/")
+                os.execvpe(argv[0], list(argv), environment)
+            if inside:
+                os.waitpid(inside, 0)
+            os._exit(0)
+        os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    os.waitpid(middle, 0)
+    if not said:
+        raise NamespaceError(f"its process came to nothing; {log} may say why")
+    return holder_of(int(said))
+
+
 def run_inside(
     holder: Holder,
     argv: Sequence[str],
