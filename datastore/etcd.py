@@ -27,7 +27,7 @@ from datastore import etcd_wire as wire
 from datastore.etcd_client import PATIENCE_S, EtcdClient
 from datastore.etcd_layout import HAS_IDENTITY, Unreadable
 from datastore.etcd_settings import EtcdSettings
-from datastore.etcd_trouble import Unanswered, explained
+from datastore.etcd_trouble import Unanswered
 from datastore.resource import Key, Resource, node_of
 from datastore.store import (
     Change,
@@ -96,7 +96,6 @@ class EtcdStore:
         self._client = EtcdClient(settings, patience_s=patience_s)
         self._wall_clock = wall_clock
         self._seen: OrderedDict[Key, _Seen] = OrderedDict()
-        self._user = settings.user
 
     @property
     def requests(self) -> int:
@@ -154,8 +153,6 @@ class EtcdStore:
             async for message in messages:
                 if message.compacted:
                     raise Compacted(kind, since)
-                if message.is_canceled:
-                    raise explained("the watch", message.why_canceled, status="CANCELLED", user=self._user)
                 if message.is_created:
                     await self._check_is_kept(kind, span, seen, message.revision)
                     yield Mark(since)
@@ -322,9 +319,14 @@ class EtcdStore:
             removed = _first(outcome)
             if removed is None:
                 return Missing(key)
-            return _read(removed) if outcome.is_done else Conflict(key)
+            return self._removed(key, removed) if outcome.is_done else Conflict(key)
 
         return _Plan(txn, settle)
+
+    def _removed(self, key: Key, stored: wire.Stored) -> Resource:
+        """Of one that cannot be read no more than its name: it is gone all the same."""
+        bare = Resource(key.kind, key.name, key.namespace, revision=str(stored.mod_revision))
+        return next(iter(self._readable(key.kind, (stored,))), bare)
 
     def _written(self, made: Resource, at: bytes, value: bytes, revision: int) -> Resource:
         """What was written, as others will read it."""

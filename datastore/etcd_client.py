@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
-from grpclib.const import Cardinality
+from grpclib.const import Cardinality, Status
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
@@ -39,6 +39,9 @@ PATIENCE_S = 4.0
 
 CONNECT_PATIENCE_S = 1.5
 """For a connection, where there is another server to try."""
+
+_FIRST_SHARE = 0.6
+"""Of the time for reading, what the first server gets, where there is another."""
 
 LISTING_PATIENCE_S = 30.0
 """For many objects."""
@@ -91,14 +94,19 @@ class EtcdClient:
     async def watch(
         self, key: bytes, end: bytes, *, start: int, wants_before: bool
     ) -> AsyncGenerator[wire.Heard, None]:
-        """What etcd tells, until it fails. The first message says that the watch stands."""
+        """What etcd tells, until it fails. The first message says that the watch stands.
+
+        A watch from before the oldest revision that is kept ends with a message that says so.
+        """
         request = wire.watch_request(key, end, start=start, wants_before=wants_before)
         async with self._call(wire.WATCH, Cardinality.STREAM_STREAM, self._patience_s) as call:
             await call.send(request)
-            yield await call.receive(wire.watch_answer)
-            call.wait_on()
             while True:
-                yield await call.receive(wire.watch_answer)
+                heard = await call.receive(wire.watch_answer)
+                if heard.is_canceled and not heard.compacted:
+                    raise GRPCError(Status.CANCELLED, heard.why_canceled)
+                call.wait_on()
+                yield heard
 
     async def close(self) -> None:
         self._is_closed = True
@@ -116,8 +124,9 @@ class EtcdClient:
         while True:
             left_s = deadline - asyncio.get_running_loop().time()
             is_last = len(failures) + 1 >= len(self._settings.endpoints)
+            patience_s = left_s * _FIRST_SHARE if is_read and not is_last else left_s
             try:
-                async with self._call(path, Cardinality.UNARY_UNARY, left_s, is_last=is_last) as call:
+                async with self._call(path, Cardinality.UNARY_UNARY, patience_s, is_last=is_last) as call:
                     await call.send(request)
                     return await call.receive(read)
             except _StaleToken:

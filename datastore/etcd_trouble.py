@@ -52,8 +52,8 @@ AUTH_IS_OFF = "authentication is not enabled"
 
 
 def word_of(message: str) -> str:
-    """``etcdserver: no leader`` → ``no leader``."""
-    return message.removeprefix("etcdserver: ").removeprefix("auth: ")
+    """``rpc error: code = Unavailable desc = etcdserver: no leader`` → ``no leader``."""
+    return message.rpartition(" desc = ")[2].removeprefix("etcdserver: ").removeprefix("auth: ")
 
 
 def explained(server: str, message: str, *, status: str, user: str) -> StoreError:
@@ -75,6 +75,10 @@ def unreachable(server: str, error: Exception, *, within_s: float) -> str:
         return f"etcd at {server} did not take a connection within {within_s:g} s: {_LOOK}"
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens at {server}: start etcd there, or correct ETCD_ENDPOINTS"
+    if isinstance(error, ConnectionResetError) and server.startswith("https"):
+        return (
+            f"{server} closed the connection instead of agreeing on TLS: write http:// in ETCD_ENDPOINTS if it has none"
+        )
     if (tls := _of_tls(error)) is not None:
         return f"etcd at {server} {tls}"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

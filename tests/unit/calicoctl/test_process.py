@@ -100,9 +100,11 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_datastore_that_is_not_supported_yet_says_so(database: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MAIN, "get", "nodes"],
-        env={"DATASTORE_TYPE": "etcdv3", "PYTHONPATH": str(ROOT)},
+        env={"DATASTORE_TYPE": "kubernetes", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr == "error with field DATASTORE_TYPE (etcdv3 is not supported yet, only sqlite is)\n"
+    assert (
+        done.stderr == "error with field DATASTORE_TYPE (kubernetes is not supported yet, only sqlite and etcdv3 are)\n"
+    )
