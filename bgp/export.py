@@ -3,8 +3,9 @@
 The rule that keeps it correct is an intersection. The datastore says which blocks are this node's (a confirmed
 affinity; pending and pendingDeletion are not), felix says which destinations its FIB holds, and only what both say goes
 out: a neighbour must never send us packets for a block that we would then send out again by the default route. A pod
-whose address lies in one of our blocks is reached by the block; one whose address was borrowed from another node's
-block is announced by itself. A pool may forbid its announcement.
+whose address lies in a block that goes out is reached by the block; any other is announced by itself: one whose address
+was borrowed from another node's block, and one whose block's blackhole is still missing. A pool may forbid its
+announcement.
 
 The LOCAL_PREF is upstream's: the inverted metric of the kernel's route, so that all of a cluster's speakers agree.
 
@@ -54,7 +55,7 @@ def exports(
     return {
         dst: announcement
         for dst in sorted(confirmed, key=lambda dst: (dst.version, dst))
-        if _is_announced(dst, own, pools)
+        if _is_announced(dst, own & confirmed, pools)
     }
 
 
@@ -62,13 +63,13 @@ def own_blocks(node: str, affinities: Iterable[BlockAffinity]) -> frozenset[Netw
     return frozenset(each.cidr for each in affinities if each.is_confirmed and (each.type, each.node) == ("host", node))
 
 
-def _is_announced(dst: Network, own: frozenset[Network], pools: tuple[IPPool, ...]) -> bool:
+def _is_announced(dst: Network, blocks: frozenset[Network], pools: tuple[IPPool, ...]) -> bool:
     around = [pool for pool in pools if _contains(pool.cidr, dst)]
     if any(pool.disable_bgp_export for pool in around):
         return False
-    if dst in own:
+    if dst in blocks:
         return True
-    return _is_host(dst) and bool(around) and not any(_contains(block, dst) for block in own)
+    return _is_host(dst) and bool(around) and not any(_contains(block, dst) for block in blocks)
 
 
 def _is_host(dst: Network) -> bool:

@@ -40,6 +40,10 @@ def test_a_pod_inside_an_own_block_is_reached_by_the_block() -> None:
     assert announced("10.244.166.128/26", "10.244.166.130/32") == ["10.244.166.128/26"]
 
 
+def test_a_pod_whose_blocks_blackhole_is_still_missing_is_announced_by_itself() -> None:
+    assert announced("10.244.166.130/32") == ["10.244.166.130/32"]
+
+
 def test_a_borrowed_address_is_announced_by_itself() -> None:
     assert announced("10.244.104.9/32") == ["10.244.104.9/32"]
 
