@@ -29,19 +29,19 @@ def _name(purpose: str) -> str:
 @pytest.fixture(scope="session")
 def shared_lab() -> Iterator[Testbed]:
     """Three nodes, up for the whole session. A test leaves it as it found it, but for pods of its own names."""
-    yield from _lab(cluster.Wish(name=_name("shared")))
+    yield from lab_of(cluster.Wish(name=_name("shared")))
 
 
 @pytest.fixture
 def own_lab() -> Iterator[Testbed]:
     """Three nodes for one test, which may break whatever it wants."""
-    yield from _lab(cluster.Wish(name=_name("own")))
+    yield from lab_of(cluster.Wish(name=_name("own")))
 
 
 @pytest.fixture(scope="session")
 def vxlan_lab() -> Iterator[Testbed]:
     """Three nodes with a pod each, in VXLAN. A test leaves it as it found it."""
-    labs = _lab(cluster.Wish(name=_name("vxlan"), vxlan="Always"))
+    labs = lab_of(cluster.Wish(name=_name("vxlan"), vxlan="Always"))
     bed = next(labs)
     for node in bed.lab.nodes:
         bed.add_pod(node.name, "resident")
@@ -53,10 +53,10 @@ def vxlan_lab() -> Iterator[Testbed]:
 @pytest.fixture
 def routed_lab() -> Iterator[Testbed]:
     """Three nodes, the last of them behind a router."""
-    yield from _lab(cluster.Wish(name=_name("routed"), is_routed=True))
+    yield from lab_of(cluster.Wish(name=_name("routed"), is_routed=True))
 
 
-def _lab(wish: cluster.Wish) -> Iterator[Testbed]:
+def lab_of(wish: cluster.Wish) -> Iterator[Testbed]:
     lab = cluster.up(wish, lambda line: None)
     try:
         yield Testbed(lab)
