@@ -383,9 +383,10 @@ _CONFIG_FIELDS = {
 
 
 def _write_config(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What is zero is left out."""
+    """What is zero is left out; what is absent is not zero where the default is another."""
+    whole = {"autoAllocateBlocks": True, **spec}
     rest = {name: value for name, value in spec.items() if name not in _CONFIG_FIELDS.values()}
-    return {stored: spec[name] for stored, name in _CONFIG_FIELDS.items() if spec.get(name)} | rest
+    return {stored: whole[name] for stored, name in _CONFIG_FIELDS.items() if whole.get(name)} | rest
 
 
 def _read_config(path: str, whole: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def etcd_command(name: str, folder: Path, client: Endpoint, peer: Endpoint, *mor
 
 @dataclass
 class EtcdServer:
-    """One member. ``more`` goes to its command line, ``as_root`` to that of etcdctl."""
+    """One member. ``more`` goes to its command line, ``as_root`` to that of etcdctl; its data is below ``folder``."""
 
     name: str = "one"
     is_tls: bool = False
@@ -54,14 +54,16 @@ class EtcdServer:
     as_root: Sequence[str] = ()
     cluster: str = ""
     credentials: Credentials = field(default_factory=Credentials)
+    folder: Path | None = None
     endpoint: Endpoint = field(init=False)
     peer: Endpoint = field(init=False)
 
     def __post_init__(self) -> None:
         self.endpoint = Endpoint("127.0.0.1", free_port(), self.is_tls)
         self.peer = Endpoint("127.0.0.1", free_port())
-        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-        self._folder = Path(tempfile.mkdtemp(prefix="etcd-test-", dir=memory))
+        memory = Path("/dev/shm")
+        where = self.folder or (memory if memory.is_dir() else None)
+        self._folder = Path(tempfile.mkdtemp(prefix="etcd-test-", dir=where))
         self._process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:

@@ -79,6 +79,11 @@ def test_what_is_absent_from_the_ipam_configuration_is_zero_and_not_the_default(
     assert layout.value_of(config.resource) == b'{"maxBlocksPerHost":4}'
 
 
+def test_an_ipam_configuration_that_does_not_say_whether_blocks_are_allocated_means_that_they_are() -> None:
+    config = Resource("IPAMConfiguration", "default", spec={"strictAffinity": True})
+    assert layout.value_of(config) == b'{"strict_affinity":true,"auto_allocate_blocks":true}'
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
