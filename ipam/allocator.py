@@ -154,6 +154,8 @@ class Allocator:
         self, queue: _Queue, pools: Sequence[IPPool], facts: Facts, limit: int
     ) -> AsyncIterator[tuple[Network, bool]]:
         """Blocks that may have room, best first, and whether they are this node's own; claims as it goes."""
+        for cidr in self._remembered(pools, facts):
+            yield cidr, True
         owned = await self._own_blocks(pools, facts)
         for cidr in owned:
             if await self._has_room(cidr, facts):
@@ -228,6 +230,22 @@ class Allocator:
                 await handles.count_down(self._records, cidr, {holder.handle: 1 for holder in holders})
 
     # --- this node's blocks -------------------------------------------------------------------------------------
+
+    def _remembered(self, pools: Sequence[IPPool], facts: Facts) -> list[Network]:
+        """Own blocks inside ``pools`` that had room when they were last written: nothing is read for them.
+
+        Whether they are still as they were, and this node's, is decided by the write.
+        """
+        return sorted(
+            (
+                block.cidr
+                for block in self._writer.guesses
+                if block.node == self._node
+                and choose.pool_of(block.cidr.network_address, facts.pools) in pools
+                and self._room(block, facts)
+            ),
+            key=names.of_cidr,
+        )
 
     async def _own_blocks(self, pools: Sequence[IPPool], facts: Facts) -> list[Network]:
         """The blocks inside ``pools`` that this node owns, in upstream's order, each with its affinity confirmed.

@@ -6,7 +6,7 @@ revision decides, so a wrong guess costs one read and never an address.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeVar
 
@@ -26,6 +26,11 @@ class BlockWriter:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._guess: dict[Network, IPAMBlock] = {}
+
+    @property
+    def guesses(self) -> Collection[IPAMBlock]:
+        """The blocks that are remembered, as they probably are."""
+        return self._guess.values()
 
     async def look(self, cidr: Network) -> IPAMBlock | None:
         """The block as it probably is."""
