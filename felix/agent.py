@@ -153,7 +153,7 @@ class Agent:
             self._node,
             store,
             TunnelIpam(self._node, store, allocator, releaser),
-            Receivers(self._dataplane, admits_members=lambda: self._protection.is_current),
+            Receivers(self._dataplane, admits_members=lambda version: self._protection.is_current(version)),
             facts=self._feed.facts,
             me=lambda: self._dataplane.view.me,
             random=self._world.random.random,

@@ -41,10 +41,10 @@ class Protection:
                 self._facts, self._rules = found, rules(found)
             self._firewall.want(self._rules, modes(settings))
 
-    @property
-    def is_current(self) -> bool:
-        """The kernel holds what follows from the view as it is now."""
-        return self._asked == (self._view.map_version, self._firewall.backend) and self._firewall.is_settled
+    def is_current(self, version: int) -> bool:
+        """The kernel holds, for this version of IP, what follows from the view as it is now."""
+        is_asked = self._asked == (self._view.map_version, self._firewall.backend)
+        return is_asked and self._firewall.is_settled(version)
 
     @property
     def trouble(self) -> str:

@@ -14,9 +14,9 @@ from felix.tunnels import Held, Tunnel, peers_may_send
 
 
 class Receivers:
-    """``admits_members``: the packet filter holds what is wanted of it now."""
+    """``admits_members``: the packet filter holds what is wanted of it now, for a version of IP."""
 
-    def __init__(self, dataplane: Dataplane, *, admits_members: Callable[[], bool]) -> None:
+    def __init__(self, dataplane: Dataplane, *, admits_members: Callable[[int], bool]) -> None:
         self._dataplane, self._admits_members = dataplane, admits_members
 
     def hold(self, held: Held) -> None:
@@ -31,7 +31,7 @@ class Receivers:
             for one in around.addresses
             if one.device == tunnel.device and one.address.version == tunnel.version and not one.address.is_link_local
         }
-        return link is not None and link.is_up and on_device == {address} and self._admits_members()
+        return link is not None and link.is_up and on_device == {address} and self._admits_members(tunnel.version)
 
     def is_idle(self, tunnel: Tunnel) -> bool:
         reconciler = self._dataplane.reconciler

@@ -67,8 +67,13 @@ class IptablesWriter:
         # Each on its own: a machine that cannot do IPv6 keeps its IPv4 rules right.
         written = [self._write_family(family, held) for family in rules.families]
         counts = await asyncio.gather(*written, return_exceptions=True)
-        for failed in (count for count in counts if isinstance(count, BaseException)):
-            raise failed
+        outcomes = zip(rules.families, counts, strict=True)
+        failed = {family.version: outcome for family, outcome in outcomes if not isinstance(outcome, int)}
+        for error in failed.values():
+            if not isinstance(error, FirewallUnavailable):
+                raise error
+        if failed:
+            raise FirewallUnavailable("; ".join(dict.fromkeys(map(str, failed.values()))), frozenset(failed))
         return sum(count for count in counts if isinstance(count, int))
 
     async def remove(self) -> int:

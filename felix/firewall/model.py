@@ -24,8 +24,12 @@ VERSIONS = (4, 6)
 
 class FirewallUnavailable(Exception):
     """The packet filter cannot be read or written now: a program or module is missing, a lock is held, the kernel
-    refuses. Try again later; nothing is half done.
+    refuses. Try again later; nothing is half done. ``versions``: the IP versions that are not as they should be.
     """
+
+    def __init__(self, why: str, versions: frozenset[int] = frozenset(VERSIONS)) -> None:
+        super().__init__(why)
+        self.versions = versions
 
 
 class Table(Enum):

@@ -29,7 +29,7 @@ from typing import Protocol
 
 from felix.fib.pace import Pace
 from felix.firewall.choose import Backend, Modes
-from felix.firewall.model import FirewallUnavailable, RuleSet
+from felix.firewall.model import VERSIONS, FirewallUnavailable, RuleSet
 
 REFRESH_S = 180.0
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.5, 30.0
@@ -101,7 +101,7 @@ class Firewall:
         self._refresh_s = refresh_s
         self._rng = rng or Random()
         self._wish: _Wish | None = None
-        self._held: _Wish | None = None
+        self._held: dict[int, _Wish] = {}  # by IP version
         self._chosen: tuple[Modes, Backend] | None = None
         self._is_alone = False
         self._wake, self._asked = asyncio.Event(), asyncio.Event()
@@ -124,11 +124,11 @@ class Firewall:
     async def settled(self) -> None:
         """Return when what is wanted now is in force. Waits for ever: the caller sets the time limit."""
         async with self._passed:
-            await self._passed.wait_for(lambda: self.is_settled)
+            await self._passed.wait_for(lambda: self.is_settled())
 
-    @property
-    def is_settled(self) -> bool:
-        return self._wish is not None and self._held is self._wish
+    def is_settled(self, *versions: int) -> bool:
+        """Whether what is wanted now is in force: for these versions of IP, or for all."""
+        return self._wish is not None and all(self._held.get(each) is self._wish for each in versions or VERSIONS)
 
     @property
     def backend(self) -> Backend | None:
@@ -176,6 +176,7 @@ class Firewall:
             changes = await self._write(backend, wish)
             self._trouble, self._failures_in_a_row = "", 0
         except FirewallUnavailable as error:
+            self._held.update(dict.fromkeys(set(VERSIONS) - error.versions, wish))
             self._trouble, self._failures_in_a_row = str(error), self._failures_in_a_row + 1
         if not changes and not self._trouble:
             self._last_look_s = _now() - started_at
@@ -199,7 +200,7 @@ class Firewall:
         writer = self._machine.writer(backend)
         writer.listen(self._wake.set)
         changes = await writer.write(wish.rules)
-        self._held = wish
+        self._held = dict.fromkeys(VERSIONS, wish)
         if not self._is_alone:
             for other in self._machine.others(backend):
                 changes += await other.remove()

@@ -30,14 +30,15 @@ class ModelTable:
 
 
 class Faults:
-    """The next ``fail`` calls are refused; ``fail`` < 0: all, until it is 0 again."""
+    """The next ``fail`` calls are refused; ``fail`` < 0: all, until it is 0 again. ``only``: those of an IP version."""
 
     def __init__(self) -> None:
         self.fail = 0
         self.why = "made to fail"
+        self.only: int | None = None
 
-    def check(self) -> None:
-        if self.fail:
+    def check(self, version: int | None = None) -> None:
+        if self.fail and self.only in (None, version):
             self.fail -= self.fail > 0
             raise FirewallUnavailable(self.why)
 
@@ -184,7 +185,7 @@ class ModelIptables:
         return self.chains.setdefault((version, table), {hook.value: [] for hook in Hook})
 
     async def save(self, version: int) -> str:
-        self.faults.check()
+        self.faults.check(version)
         return "".join(self.text(version, table) for of_version, table in self.chains if of_version == version)
 
     def text(self, version: int, table: Table) -> str:
@@ -195,7 +196,7 @@ class ModelIptables:
 
     async def write(self, version: int, tables: Mapping[Table, Wanted], held: Tables) -> None:
         for table, wanted in tables.items():
-            self.faults.check()
+            self.faults.check(version)
             now = parse(self.text(version, table)) if (version, table) in self.chains or not wanted.is_empty else None
             if now is not None:
                 now = parse(_with_hooks(self.text(version, table), self.table(version, table)))

@@ -139,12 +139,23 @@ async def test_a_write_that_fails_is_told_and_tried_again_and_leaves_the_old_rul
         firewall.want(WITH_IPIP, modes)
         await asyncio.sleep(60)
         assert firewall.trouble == "/run/xtables.lock is held by process 7 (iptables)"
-        assert not firewall.is_settled
+        assert not firewall.is_settled()
         assert machine.in_force() == held
         assert firewall.counters.failures < 12
         faults.fail = 0
         await asyncio.wait_for(firewall.settled(), 40)
         assert firewall.trouble == ""
+
+
+@virtually
+async def test_a_machine_that_cannot_do_ipv6_has_its_ipv4_rules_in_force_and_says_so() -> None:
+    machine = ModelMachine()
+    machine.legacy.faults.fail, machine.legacy.faults.only, machine.legacy.faults.why = -1, 6, "no ip6_tables"
+    async with running(machine) as firewall:
+        firewall.want(RULES, LEGACY)
+        await asyncio.sleep(1)
+        assert firewall.trouble == "no ip6_tables"
+        assert (firewall.is_settled(4), firewall.is_settled(6), firewall.is_settled()) == (True, False, False)
 
 
 @pytest.mark.parametrize("before", ALL_MODES)
