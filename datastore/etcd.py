@@ -3,8 +3,9 @@
 Keys and values are :mod:`datastore.etcd_layout`'s, servers and connections :mod:`datastore.etcd_client`'s. Here is what
 a write is compared with, and what a watch's messages mean.
 
-- A revision is etcd's mod revision. It would be the same for objects that are written in one transaction, and who has
-  seen one of them could not go on from there without missing the others. So every write is a transaction of its own.
+- A revision is etcd's mod revision. It is the same for objects that are written in one transaction, and who has seen
+  one of them could not go on from there without missing the others. So every write is a transaction of its own, but
+  for handles: a watch of those that goes on from a revision of several tells them once more.
 - etcd compares revisions, not uids. A uid is compared here, with what this client last saw at that revision, or else
   with what it reads before.
 - Writes that are made together are under way together, but for those of one object, which keep their order.
@@ -54,6 +55,12 @@ REMEMBERED = 1024
 
 TRIES = 10
 """To delete an object by its uid while others keep changing it."""
+
+WRITTEN_TOGETHER = frozenset({"IPAMHandle"})
+"""Kinds of which several are written in one transaction: there is one for each pod, and they are seldom watched."""
+
+_LARGEST_TXN = 64
+"""Writes; etcd takes 128 (--max-txn-ops), counted through the levels."""
 
 _AT_ONCE = 64
 """Writes that are under way together."""
@@ -130,15 +137,13 @@ class EtcdStore:
     async def write_many(self, writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
         await self._look_at(writes)
         results: list[Resource | StoreError] = [Unavailable("not tried")] * len(writes)
-        lanes: dict[Key, list[int]] = {}
-        for place, write in enumerate(writes):
-            lanes.setdefault(_key_of(write), []).append(place)
 
-        async def go_along(lane: Sequence[int]) -> None:
-            for place in lane:
-                results[place] = await self._result_of(writes[place])
+        async def go_along(lane: _Lane) -> None:
+            for places in lane:
+                for place, result in zip(places, await self._results_of([writes[at] for at in places]), strict=True):
+                    results[place] = result
 
-        await _together([go_along(lane) for lane in lanes.values()])
+        await _together([go_along(lane) for lane in _lanes(writes)])
         if results and all(isinstance(each, Unavailable) and not isinstance(each, Unanswered) for each in results):
             raise next(each for each in results if isinstance(each, Unavailable))
         return results
@@ -148,16 +153,19 @@ class EtcdStore:
         if seen == _NEVER:
             raise Compacted(kind, since)
         span = layout.keys_of_kind(kind, node=node)
-        heard = self._client.watch(*span, start=seen + 1, wants_before=bool(node))
+        shares = kind in WRITTEN_TOGETHER
+        start = max(seen, 1) if shares else seen + 1
+        heard = self._client.watch(*span, start=start, wants_before=bool(node))
         async with aclosing(heard) as messages:
             async for message in messages:
                 if message.compacted:
                     raise Compacted(kind, since)
                 if message.is_created:
-                    await self._check_is_kept(kind, span, seen, message.revision)
+                    await self._check_is_kept(kind, start, message.revision)
                     yield Mark(since)
                     continue
-                for change in self._told(kind, node, message.events, message.revision):
+                events = _unseen(message.events, seen) if shares else message.events
+                for change in self._told(kind, node, events, message.revision):
                     yield change
 
     async def close(self) -> None:
@@ -220,34 +228,51 @@ class EtcdStore:
 
     async def _write(self, write: Write) -> Resource:
         await self._look_at((write,))
-        result = await self._result_of(write)
+        (result,) = await self._results_of((write,))
         if isinstance(result, StoreError):
             raise result
         return result
 
-    async def _result_of(self, write: Write) -> Resource | StoreError:
-        try:
-            result = await self._done(write)
+    async def _results_of(self, writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
+        """Of writes to different keys, which are made in one transaction."""
+        results: list[Resource | StoreError] = []
+        for write, result in zip(writes, await self._done(writes), strict=True):
             if isinstance(write, Delete) and isinstance(result, (Missing, Conflict)):
-                return await self._delete_again(write, result)
-        except StoreError as error:
-            return error
-        return result
+                results.append(await self._delete_again(write, result))
+            else:
+                results.append(result)
+        return results
 
-    async def _done(self, write: Write) -> Resource | StoreError:
-        plan = self._planned(write)
-        outcome = await self._client.write(plan.txn)
-        return plan.settle(outcome)
+    async def _done(self, writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
+        results: list[_Plan | StoreError] = [self._planned(write) for write in writes]
+        plans = [plan for plan in results if isinstance(plan, _Plan)]
+        try:
+            settled = iter(await self._settled(plans))
+        except StoreError as error:
+            return [error if isinstance(result, _Plan) else result for result in results]
+        return [next(settled) if isinstance(result, _Plan) else result for result in results]
+
+    async def _settled(self, plans: Sequence[_Plan]) -> Sequence[Resource | StoreError]:
+        if len(plans) <= 1:
+            return [plan.settle(await self._client.write(plan.txn)) for plan in plans]
+        whole = await self._client.write(wire.Txn((), tuple(plan.txn for plan in plans)))
+        outcomes = (
+            answer._replace(revision=whole.revision) for answer in whole.answers if isinstance(answer, wire.Outcome)
+        )
+        return [plan.settle(outcome) for plan, outcome in zip(plans, outcomes, strict=True)]
 
     async def _delete_again(self, write: Delete, result: Resource | StoreError) -> Resource | StoreError:
         """Where not the object, but what we thought of it, was wrong: its spelling, or its revision."""
         for _ in range(TRIES):
-            found = await self._find(write.key)
+            try:
+                found = await self._find(write.key)
+            except StoreError as error:
+                return error
             if found is None:
                 return Missing(write.key)
             if write.revision not in ("", found.revision) or write.uid not in ("", found.uid):
                 return Conflict(write.key)
-            result = await self._done(write)
+            (result,) = await self._done((write,))
             if not isinstance(result, (Missing, Conflict)):
                 break
         return result
@@ -267,14 +292,17 @@ class EtcdStore:
                 return key
         return None
 
-    def _planned(self, write: Write) -> _Plan:
-        match write:
-            case Create(resource):
-                return self._creation(resource)
-            case Update(resource):
-                return self._replacement(resource)
-            case Delete():
-                return self._deletion(write)
+    def _planned(self, write: Write) -> _Plan | StoreError:
+        try:
+            match write:
+                case Create(resource):
+                    return self._creation(resource)
+                case Update(resource):
+                    return self._replacement(resource)
+                case Delete():
+                    return self._deletion(write)
+        except StoreError as error:
+            return error
 
     def _creation(self, resource: Resource) -> _Plan:
         at = layout.key_for(resource)
@@ -339,17 +367,17 @@ class EtcdStore:
 
     # --- watching -------------------------------------------------------------------------------------------------
 
-    async def _check_is_kept(self, kind: str, span: layout.Span, seen: int, newest: int) -> None:
+    async def _check_is_kept(self, kind: str, start: int, newest: int) -> None:
         """Raises Compacted. etcd itself says so later, and waits where it never gave that revision."""
-        if seen > newest:
-            raise Compacted(kind, str(seen))
-        if seen == newest:
+        if start > newest + 1:
+            raise Compacted(kind, str(start - 1))
+        if start == newest + 1:
             return
         try:
-            await self._client.range(wire.Range(span.start, revision=seen + 1, limit=1, keys_only=True))
+            await self._client.range(wire.Range(layout.CONFIG, revision=start, limit=1, keys_only=True))
         except Unavailable as error:
             if "required revision has been compacted" in error.what:
-                raise Compacted(kind, str(seen)) from None
+                raise Compacted(kind, str(start - 1)) from None
             raise
 
     def _told(self, kind: str, node: str, events: Sequence[wire.Event], newest: int) -> Iterable[Change]:
@@ -384,6 +412,12 @@ def _mod_revision(revision: str) -> int:
     """_NEVER for what cannot be a revision of ours."""
     is_number = revision.isascii() and revision.isdigit() and len(revision) < _LONGEST_REVISION
     return int(revision) if is_number else _NEVER
+
+
+def _unseen(events: Sequence[wire.Event], seen: int) -> Sequence[wire.Event]:
+    """Without the one of revision ``seen``; where it has several, who saw it may have seen only some of them."""
+    of_that = [event for event in events if event.stored.mod_revision == seen]
+    return [event for event in events if event not in of_that] if len(of_that) == 1 else events
 
 
 def _read(stored: wire.Stored) -> Resource:
@@ -424,6 +458,19 @@ def _first(outcome: wire.Outcome) -> wire.Stored | None:
 
 def _key_of(write: Write) -> Key:
     return write.key if isinstance(write, Delete) else write.resource.key
+
+
+_Lane = Sequence[Sequence[int]]
+"""Writes, by their places, of which each group waits for the one before it."""
+
+
+def _lanes(writes: Sequence[Write]) -> Sequence[_Lane]:
+    by_key: dict[Key, list[int]] = {}
+    for place, write in enumerate(writes):
+        by_key.setdefault(_key_of(write), []).append(place)
+    shared = [places[0] for key, places in by_key.items() if key.kind in WRITTEN_TOGETHER and len(places) == 1]
+    own = [[[place] for place in places] for places in by_key.values() if places[0] not in shared]
+    return own + [[shared[first : first + _LARGEST_TXN]] for first in range(0, len(shared), _LARGEST_TXN)]
 
 
 async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -23,14 +23,16 @@ from datastore.store import (
     Conflict,
     Create,
     Delete,
+    Exists,
     Forbidden,
     Missing,
+    Put,
     Rejected,
     Store,
     Unavailable,
     Update,
 )
-from tests.contract.words import PATIENCE_S, first_of, pool, pool_key, take
+from tests.contract.words import PATIENCE_S, first_of, pool, pool_key, take, take_changes
 from tests.etcd_server import EtcdServer, free_port, needs_etcd, shared_server
 
 pytestmark = pytest.mark.server
@@ -526,6 +528,41 @@ async def test_a_uid_is_compared_also_by_a_client_that_has_not_seen_the_object(s
         changed = await maker.update(replace(made, spec={"value": 2}))
         removed = await store.delete(made.key, uid=made.uid)
         assert removed == changed
+
+
+def handle(number: int) -> Resource:
+    return Resource("IPAMHandle", f"h{number}", spec={"handleID": f"h{number}", "block": {}, "deleted": False})
+
+
+async def test_handles_that_are_written_together_are_one_request(server: EtcdServer) -> None:
+    async with client(server.endpoint) as store:
+        await store.create(handle(7))
+        before = store.requests
+        results = await store.write_many([Create(handle(number)) for number in range(20)])
+        assert store.requests - before == 1
+        assert [number for number, result in enumerate(results) if isinstance(result, Exists)] == [7]
+        assert len((await store.list("IPAMHandle")).items) == 20
+        deleted = await store.write_many(
+            [Delete(each.key, each.revision) for each in results if isinstance(each, Resource)]
+        )
+        assert all(isinstance(each, Resource) for each in deleted)
+
+
+async def test_a_watch_of_handles_that_is_resumed_misses_none_that_were_written_together(server: EtcdServer) -> None:
+    async with client(server.endpoint) as store:
+        first = await store.create(handle(0))
+        await store.write_many([Create(handle(number)) for number in (1, 2, 3)])
+        last = await store.create(handle(4))
+        async with aclosing(store.watch("IPAMHandle", since=first.revision)) as watch:
+            seen = await take_changes(watch, 2)
+        assert isinstance(seen[1], Put)
+        async with aclosing(store.watch("IPAMHandle", since=seen[1].resource.revision)) as watch:
+            rest = [change.resource.name for change in await take_changes(watch, 4) if isinstance(change, Put)]
+        assert rest == ["h1", "h2", "h3", "h4"]
+        async with aclosing(store.watch("IPAMHandle", since=last.revision)) as watch:
+            assert await first_of(watch) == "mark"
+            await store.delete(last.key)
+            assert await take(watch, 1) == ["gone IPAMHandle(h4)"]
 
 
 async def test_many_writes_are_one_round_and_each_object_keeps_its_order(server: EtcdServer) -> None:
