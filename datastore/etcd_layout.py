@@ -320,6 +320,7 @@ _BLOCK_ORDER = (
 
 def _write_block(spec: Mapping[str, Any]) -> dict[str, Any]:
     whole = {"affinity": None, **spec}
+    whole.pop("strictAffinity", None)  # Kubernetes' form alone has it, and nobody reads it
     if "affinityClaimTime" in whole:
         whole["affinity_claim_time"] = whole.pop("affinityClaimTime")
     if isinstance(sequences := whole.get("sequenceNumberForAllocation"), dict):

@@ -53,7 +53,8 @@ def test_a_block_says_what_it_says_in_kubernetes() -> None:
 
 
 def test_a_block_without_affinity_says_so_as_go_does() -> None:
-    block = Resource("IPAMBlock", "10-0-0-0-30", spec={"cidr": "10.0.0.0/30", "deleted": False, "allocations": []})
+    spec = {"cidr": "10.0.0.0/30", "deleted": False, "allocations": [], "strictAffinity": False}
+    block = Resource("IPAMBlock", "10-0-0-0-30", spec=spec)
     assert layout.value_of(block) == b'{"cidr":"10.0.0.0/30","affinity":null,"allocations":[],"deleted":false}'
 
 
