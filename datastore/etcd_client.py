@@ -58,6 +58,15 @@ _CONFIGURATION = Configuration(
     _http2_max_pings_without_data=0,
     _http2_min_sent_ping_interval_without_data=PING_AFTER_S / 2,
 )
+_OF_THIS_SERVER = (
+    Status.UNAVAILABLE,
+    Status.DEADLINE_EXCEEDED,
+    Status.UNKNOWN,
+    Status.INTERNAL,
+    Status.UNIMPLEMENTED,
+)
+"""Another one may do better, and what was asked for may still be done; all else every server would say."""
+
 _LOST = (StreamTerminatedError, ProtocolError, OSError, EOFError)
 
 logger = logging.getLogger(__name__)
@@ -211,10 +220,10 @@ class EtcdClient:
         if self._settings.user and trouble.word_of(message) in trouble.OLD_TOKEN:
             return _StaleToken("etcd does not take the token that it gave")
         found = trouble.explained(str(line.endpoint), message, status=error.status.name, user=self._settings.user)
-        if isinstance(found, Unavailable):
-            self._leave(line)
-            return Unanswered(found.what)
-        return found
+        if not isinstance(found, Unavailable) or error.status not in _OF_THIS_SERVER:
+            return found
+        self._leave(line)
+        return Unanswered(found.what)
 
     def _given_up(self, line: _Line, call: _Call, error: Exception) -> Unavailable:
         self._leave(line)

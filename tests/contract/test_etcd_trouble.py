@@ -313,6 +313,20 @@ async def test_a_watch_that_stands_is_not_troubled_by_compaction(server: EtcdSer
         await watch.aclose()
 
 
+async def test_a_watch_that_comes_too_late_disturbs_no_other(server: EtcdServer) -> None:
+    async with client(server.endpoint) as store:
+        old = (await store.list("IPPool")).revision
+        await store.create(pool("a"))
+        watch = store.watch("IPPool", since=(await store.list("IPPool")).revision)
+        assert await first_of(watch) == "mark"
+        server.compact()
+        with pytest.raises(Compacted):
+            await first_of(store.watch("IPPool", since=old))
+        await store.create(pool("b"))
+        assert await take(watch, 1) == ["put IPPool(b) 1"]
+        await watch.aclose()
+
+
 async def test_an_etcd_that_was_restored_from_a_backup_is_listed_again(server: EtcdServer) -> None:
     async with client(server.endpoint) as store:
         newest = int((await store.list("IPPool")).revision)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from datastore.connect import connect
+from datastore.connect import connect, type_of
+from datastore.etcd import EtcdStore
 from datastore.plain import run
 from datastore.resource import Key, Resource
 from datastore.store import Rejected, Unavailable
@@ -20,6 +21,13 @@ def test_sqlite_is_the_default_and_its_file_can_be_named(tmp_path: Path) -> None
     run(connect({"DATASTORE_PATH": str(path)}).create(Resource("Node", "n")))
     again = connect({"DATASTORE_TYPE": "sqlite", "DATASTORE_PATH": str(path)})
     assert run(again.get(Key("Node", "n"))).name == "n"
+
+
+def test_etcd_is_the_default_where_its_endpoints_are_named() -> None:
+    assert type_of({}) == type_of({"ETCD_ENDPOINTS": ""}) == "sqlite"
+    assert type_of({"ETCD_ENDPOINTS": "http://etcd:2379"}) == "etcdv3"
+    assert type_of({"DATASTORE_TYPE": "sqlite", "ETCD_ENDPOINTS": "http://etcd:2379"}) == "sqlite"
+    assert isinstance(connect({"ETCD_ENDPOINTS": "http://etcd:2379"}), EtcdStore)
 
 
 def test_connecting_opens_nothing(tmp_path: Path) -> None:
