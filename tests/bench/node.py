@@ -61,8 +61,8 @@ def rows() -> Iterator[Row]:
 
 
 @contextmanager
-def lab_of(nodes: int, *, name: str = "bench") -> Iterator[Testbed]:
-    wish = cluster.Wish(name=f"{name}{os.getpid()}", nodes=nodes)
+def lab_of(nodes: int, *, name: str = "bench", datastore: str = "sqlite") -> Iterator[Testbed]:
+    wish = cluster.Wish(name=f"{name}{os.getpid()}", nodes=nodes, datastore=datastore)
     bed = Testbed(cluster.up(wish, lambda line: None))
     try:
         yield bed
@@ -76,22 +76,22 @@ def lab_of(nodes: int, *, name: str = "bench") -> Iterator[Testbed]:
 def plugin_rows() -> Iterator[Row]:
     with lab_of(1) as bed:
         bed.run("node1", "sh", "-c", f"for i in $(seq {PODS}); do ip netns add b$i; done")
-        ours, peer = _one_by_one(bed, CALICO, "calico"), _one_by_one(bed, BRIDGE, "bridge")
+        ours, peer = one_by_one(bed, CALICO, "calico"), one_by_one(bed, BRIDGE, "bridge")
         for at, command in enumerate(("ADD", "DEL")):
             yield f"CNI {command}, plugin exec to exit, {PODS} one by one", ours[at], f"bridge + host-local {peer[at]}"
-        ours, peer = _at_once(bed, CALICO, "calico"), _at_once(bed, BRIDGE, "bridge")
+        ours, peer = at_once(bed, CALICO, "calico"), at_once(bed, BRIDGE, "bridge")
         for at, command in enumerate(("ADD", "DEL")):
             yield f"CNI {command}, {PODS} at once", ours[at], f"bridge + host-local {peer[at]}"
 
 
-def _one_by_one(bed: Testbed, conf: dict[str, Any], plugin: str) -> list[str]:
+def one_by_one(bed: Testbed, conf: dict[str, Any], plugin: str) -> list[str]:
     if not _is_there(bed, plugin):
         return ["not installed"] * 2
     work = _sequence(conf, plugin)
     return [_spread_ms(times) for times in inside.call(_holder(bed), work, patience_s=300)]
 
 
-def _at_once(bed: Testbed, conf: dict[str, Any], plugin: str) -> list[str]:
+def at_once(bed: Testbed, conf: dict[str, Any], plugin: str) -> list[str]:
     if not _is_there(bed, plugin):
         return ["not installed"] * 2
     runs = [inside.call(_holder(bed), _burst(conf, plugin), patience_s=300) for _ in range(3)]
