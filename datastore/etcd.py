@@ -20,7 +20,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, NamedTuple
 
 from datastore import etcd_layout as layout
@@ -161,7 +161,7 @@ class EtcdStore:
                 if message.compacted:
                     raise Compacted(kind, since)
                 if message.is_created:
-                    await self._check_is_kept(kind, start, message.revision)
+                    await self._check_is_kept(kind, span.start, start, message.revision)
                     yield Mark(since)
                     continue
                 events = _unseen(message.events, seen) if shares else message.events
@@ -176,12 +176,13 @@ class EtcdStore:
     async def _find(self, key: Key) -> Resource | None:
         if key == layout.CONFIG_KEY:
             return await self._find_config()
-        seen = self._seen.get(key)
-        places = (seen.at,) if seen is not None else layout.keys_of(key)
-        found = await self._of_name(key, [wire.Range(place) for place in places])
-        if found is None and seen is None:
-            found = await self._of_name(key, [wire.Range(*span) for span in layout.spellings(key)])
-        return found
+        if (seen := self._seen.get(key)) is not None:
+            if (found := await self._of_name(key, [wire.Range(seen.at)])) is not None:
+                return found
+            self._seen.pop(key, None)
+        return await self._of_name(key, [wire.Range(place) for place in layout.keys_of(key)]) or await self._of_name(
+            key, [wire.Range(*span) for span in layout.spellings(key)]
+        )
 
     async def _find_config(self) -> Resource | None:
         config, mirror = await self._client.read(wire.Range(layout.CONFIG), wire.Range(layout.CONFIG_MIRROR))
@@ -278,12 +279,14 @@ class EtcdStore:
         return result
 
     async def _look_at(self, writes: Sequence[Write]) -> None:
-        """Read what cannot be planned without."""
-        for key in dict.fromkeys(key for write in writes if (key := self._unknown(write)) is not None):
-            await self._find(key)
+        """Read what cannot be planned without. One that cannot be read is none of the others' business."""
+        for write in writes:
+            with suppress(Rejected):
+                if (key := self._unknown(write)) is not None:
+                    await self._find(key)
 
     def _unknown(self, write: Write) -> Key | None:
-        """The object that has to be read before it can be written."""
+        """The object that has to be read before it can be written. Raises Rejected for a name that has no place."""
         match write:
             case Update(resource) if resource.kind in HAS_IDENTITY or resource.key == layout.CONFIG_KEY:
                 seen = self._seen.get(resource.key)
@@ -367,14 +370,14 @@ class EtcdStore:
 
     # --- watching -------------------------------------------------------------------------------------------------
 
-    async def _check_is_kept(self, kind: str, start: int, newest: int) -> None:
+    async def _check_is_kept(self, kind: str, at: bytes, start: int, newest: int) -> None:
         """Raises Compacted. etcd itself says so later, and waits where it never gave that revision."""
         if start > newest + 1:
             raise Compacted(kind, str(start - 1))
         if start == newest + 1:
             return
         try:
-            await self._client.range(wire.Range(layout.CONFIG, revision=start, limit=1, keys_only=True))
+            await self._client.range(wire.Range(at, revision=start, limit=1, keys_only=True))
         except Unavailable as error:
             if "required revision has been compacted" in error.what:
                 raise Compacted(kind, str(start - 1)) from None

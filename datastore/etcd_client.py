@@ -133,9 +133,9 @@ class EtcdClient:
         while True:
             left_s = deadline - asyncio.get_running_loop().time()
             is_last = len(failures) + 1 >= len(self._settings.endpoints)
-            patience_s = left_s * _FIRST_SHARE if is_read and not is_last else left_s
+            share_s = left_s * _FIRST_SHARE if is_read and not is_last else left_s
             try:
-                async with self._call(path, Cardinality.UNARY_UNARY, patience_s, is_last=is_last) as call:
+                async with self._call(path, Cardinality.UNARY_UNARY, share_s, is_last=is_last) as call:
                     await call.send(request)
                     return await call.receive(read)
             except _StaleToken:

@@ -365,6 +365,8 @@ async def test_users_passwords_and_permissions(own_server: EtcdServer) -> None:
                 assert await take(watch, 1) == ["put IPPool(a) 1"]
         async with client(settings=as_user(own_server, "guest", "guest-secret")) as store:
             assert [item.name for item in (await store.list("IPPool")).items] == ["a"]
+            async with aclosing(store.watch("IPPool", since="1")) as watch:
+                assert await take(watch, 1) == ["put IPPool(a) 1"]
             with pytest.raises(Forbidden, match="does not let guest do this: etcdctl role grant-permission ROLE"):
                 await store.delete(pool_key("a"))
             with pytest.raises(Forbidden, match="does not let guest do this"):
@@ -482,7 +484,15 @@ async def test_one_value_that_cannot_be_read_stops_no_other(server: EtcdServer) 
             assert await take(watch, 2) == ["put IPPool(a) 1", "put IPPool(c) 1"]
         with pytest.raises(Rejected, match="its metadata is not a JSON object; correct it or delete it"):
             await store.get(pool_key("broken"))
-        await store.delete(pool_key("broken"))
+        results = await store.write_many(
+            [
+                Delete(pool_key("broken"), uid="of somebody"),
+                Delete(pool_key("no/key")),
+                Delete(pool_key("broken")),
+                Delete(pool_key("a")),
+            ]
+        )
+        assert [type(result) for result in results] == [Rejected, Rejected, Resource, Resource]
 
 
 async def test_a_handle_is_found_and_deleted_however_its_key_is_spelled(server: EtcdServer) -> None:
