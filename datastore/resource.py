@@ -45,6 +45,7 @@ _KINDS = (
     Kind("IPPool", "ippools"),
     Kind("IPReservation", "ipreservations"),
     Kind("KubeControllersConfiguration", "kubecontrollersconfigurations"),
+    Kind("Lease", "leases"),
     Kind("NetworkPolicy", "networkpolicies", is_namespaced=True),
     Kind("NetworkSet", "networksets", is_namespaced=True),
     Kind("Node", "nodes"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "bgp": ("BGPConfiguration", "BGPPeer"),
     "bgp_filter": ("BGPFilter",),
-    "cluster": ("ClusterInformation", "KubeControllersConfiguration"),
+    "cluster": ("ClusterInformation", "KubeControllersConfiguration", "Lease"),
     "endpoints": ("HostEndpoint", "WorkloadEndpoint"),
     "felix": ("FelixConfiguration",),
     "ipam": ("BlockAffinity", "IPAMBlock", "IPAMHandle"),

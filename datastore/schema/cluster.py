@@ -1,6 +1,6 @@
-"""ClusterInformation and KubeControllersConfiguration.
+"""ClusterInformation, KubeControllersConfiguration, and the Lease of those who run as several replicas.
 
-Source: Calico api v3 clusterinfo.go, kubecontrollersconfig.go.
+Source: Calico api v3 clusterinfo.go, kubecontrollersconfig.go; Kubernetes api coordination/v1 types.go.
 """
 
 from __future__ import annotations
@@ -117,3 +117,12 @@ KubeControllersConfiguration = document(
     always("spec", KubeControllersConfigurationSpec),
     always("status", KubeControllersConfigurationStatus),
 )
+LeaseSpec = struct(
+    "v1.LeaseSpec",
+    filled("holderIdentity", string),
+    filled("leaseDurationSeconds", number("int32")),
+    filled("acquireTime", string),
+    filled("renewTime", string),
+    filled("leaseTransitions", number("int32")),
+)
+Lease = document("v1.Lease", always("spec", LeaseSpec))
