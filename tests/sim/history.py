@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_network
 from random import Random
 
 from calicoctl.deletion import delete
 from datastore.resource import Key, Resource
+from datastore.store import Missing
 from felix.fib.model import DeleteRoute, Hop, Protocol, Route
 from tests.sim.cluster import SimCluster
 from tests.sim.machine import DEFAULT_ROUTE, GATEWAY, UPLINK
@@ -66,6 +68,12 @@ class History:
             "the power is back": (3, self._switch_on),
             "a node is added": (1, self._add_node),
             "a node is deleted": (1, self._delete_node),
+            "a node is deleted, and what it had is left to others": (1, self._forget_node),
+            "a node's object is deleted, and made again later": (2, self._lose_object),
+            "the controllers are killed": (2, self._kill_controllers),
+            "the controllers will be killed at some door": (2, self._doom_controllers),
+            "the datastore is away for the controllers": (1, self._lose_controllers_store),
+            "the controllers are started": (4, self._start_controllers),
         }
 
     async def play(self, steps: int) -> None:
@@ -77,7 +85,7 @@ class History:
                 await self._step()
             await self._put_right()
             await asyncio.sleep(QUIET_S)
-            await check_rest(self.cluster)
+            check_rest(self.cluster)
         finally:
             await self.cluster.close()
 
@@ -104,6 +112,11 @@ class History:
     async def _put_right(self) -> None:
         self.cluster.begin_step("all is put right")
         self.cluster.network.mend_all()
+        for each in self.cluster.controllers:
+            if each.life is not None:
+                each.life.doom(-1)
+            each.store_line.mend()
+            each.start()
         for node in self.cluster.nodes.values():
             self._switch_on(node)
             node.store_line.mend()
@@ -144,7 +157,21 @@ class History:
     async def _delete_node(self, node: SimNode) -> None:
         if len(self.cluster.nodes) > 2:
             await self.cluster.remove_machine(node)
-            await delete(self.cluster.store, Key("Node", node.name), wall_ns=self.cluster.wall_ns)
+            with suppress(Missing):
+                await delete(self.cluster.store, Key("Node", node.name), wall_ns=self.cluster.wall_ns)
+
+    async def _forget_node(self, node: SimNode) -> None:
+        """As Kubernetes does it: the Node goes, and its pods some time later."""
+        if len(self.cluster.nodes) > 2:
+            await self.cluster.remove_machine(node)
+            with suppress(Missing):
+                await self.cluster.store.delete(Key("Node", node.name))
+            self.cluster.forget_pods(node.name, after_s=self._random.choice((0, 5, 40)))
+
+    async def _lose_object(self, node: SimNode) -> None:
+        """By mistake: the machine and its pods are there all the while. Nobody can reach them until it is back."""
+        self.cluster.excuses.shake(node)
+        await self.cluster.lose_object(node.name, for_s=self._random.choice((0, 1, 5, 25, 35)))
 
     # What happens to processes.
 
@@ -164,7 +191,24 @@ class History:
         if node.speaker is not None:
             node.speaker.life.doom(self._random.randrange(40))
 
+    def _kill_controllers(self, _: SimNode) -> None:
+        self._random.choice(self.cluster.controllers).kill()
+
+    def _doom_controllers(self, _: SimNode) -> None:
+        life = self._random.choice(self.cluster.controllers).life
+        if life is not None:
+            life.doom(self._random.randrange(60))
+
+    def _start_controllers(self, _: SimNode) -> None:
+        for each in self.cluster.controllers:
+            each.store_line.mend()
+            each.start()
+
     # What fails.
+
+    def _lose_controllers_store(self, _: SimNode) -> None:
+        line = self._random.choice(self.cluster.controllers).store_line
+        line.cut(answer_after_s=self._random.choice((0, 0.1, 30)))
 
     def _cut(self, node: SimNode) -> None:
         self.cluster.cut(
