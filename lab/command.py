@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_node_commands(commands.add_parser("node", help="nodes that join and leave"))
     daemon = _add(commands, "daemon", _daemon, "start, stop, kill or restart a node's daemon, or print its log")
     daemon.add_argument("node")
-    daemon.add_argument("daemon", choices=daemons.NAMES)
+    daemon.add_argument("daemon", choices=(*daemons.NAMES, daemons.CONTROLLERS))
     daemon.add_argument("action", choices=tuple(_DAEMON_ACTIONS))
     execute = _add(commands, "exec", _exec, "run a program on a node, or in a pod")
     execute.add_argument("where", metavar="NODE[/POD]")

@@ -19,6 +19,9 @@ from lab.node import LabError, environment_of
 from lab.state import LabState, NodeState, folder
 
 NAMES = ("felix", "bgp")
+"""Those that every node has."""
+CONTROLLERS = "controllers"
+"""One that a lab has where it is asked for, on any node; it says nothing when it is ready."""
 READY_PATIENCE_S = 30.0
 END_PATIENCE_S = 5.0
 
@@ -27,7 +30,10 @@ def start(lab: LabState, node: NodeState, name: str) -> None:
     """Raises LabError when it ends, or is not ready in time; its log has the reason."""
     if running(lab, node, name):
         raise LabError(f"{name} runs already on {node.name}")
-    start_all(lab, [(node, name)])
+    if name == CONTROLLERS:
+        start_unheard(lab, node, name)
+    else:
+        start_all(lab, [(node, name)])
 
 
 def start_unheard(lab: LabState, node: NodeState, name: str) -> None:
@@ -97,10 +103,9 @@ def _pid_file(lab: LabState, node: NodeState, name: str) -> Path:
 
 def _spawn(lab: LabState, node: NodeState, name: str, notify: Path) -> Holder:
     environment = {**environment_of(node.name, lab.environment), "NOTIFY_SOCKET": str(notify)}
+    words = ["calico-kube-controllers"] if name == CONTROLLERS else ["calico-node", f"-{name}"]
     try:
-        return namespaces.leave_inside(
-            node.holder, ["calico-node", f"-{name}"], environment=environment, log=log_path(lab, node, name)
-        )
+        return namespaces.leave_inside(node.holder, words, environment=environment, log=log_path(lab, node, name))
     except namespaces.NamespaceError as error:
         raise LabError(f"{name} could not be started on {node.name}: {error}") from None
 
