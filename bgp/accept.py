@@ -13,6 +13,7 @@ Source: RFC 4271 6.3 and 9.1.2, RFC 4456 8, RFC 1812 5.3.7 (martians).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -36,11 +37,19 @@ class Refusal(Enum):
     NOT_A_BLOCK = "not-a-block"
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What this speaker recognises itself by in a route that comes back. ``cluster_id``: as a reflector, or None."""
+
+    router_id: IPv4Address
+    cluster_id: IPv4Address | None = None
+
+
 def refusal(
-    dst: Network, attributes: Attributes, *, neighbour: Neighbour, router_id: IPv4Address, ownership: Ownership
+    dst: Network, attributes: Attributes, *, neighbour: Neighbour, own: Own, ownership: Ownership
 ) -> Refusal | None:
-    """Why this route of ``neighbour`` is not accepted, or None when it is. ``router_id`` is our own."""
-    if neighbour.local_as in attributes.as_path or attributes.originator == router_id:
+    """Why this route of ``neighbour`` is not accepted, or None when it is."""
+    if _is_looped(attributes, neighbour, own):
         return Refusal.LOOP
     if not is_next_hop(attributes.next_hop, ownership, neighbour):
         return Refusal.NEXT_HOP
@@ -53,6 +62,13 @@ def refusal(
     if ownership.own_blocks.around(dst) is not None:
         return Refusal.INSIDE_OWN_BLOCK if _refusal_of_node(dst, attributes, ownership) else None
     return None
+
+
+def _is_looped(attributes: Attributes, neighbour: Neighbour, own: Own) -> bool:
+    """RFC 4271, 9.1.2 for the AS path, where a neighbour may be allowed some; RFC 4456, 8 for the other two."""
+    if attributes.as_path.count(neighbour.local_as) > neighbour.allowed_local_as:
+        return True
+    return attributes.originator == own.router_id or own.cluster_id in attributes.clusters
 
 
 def _refusal_of_node(dst: Network, attributes: Attributes, ownership: Ownership) -> Refusal | None:

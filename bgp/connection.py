@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bgp.export import NOTHING, Exports
+from bgp.guard import Guard
 from bgp.message import (
     Cause,
     EndOfRib,
@@ -43,6 +44,14 @@ class Owner(Protocol):
     """The neighbour that a connection belongs to."""
 
     def dial(self, connection: Connection) -> None: ...
+
+    @property
+    def guard(self) -> Guard: ...
+
+    @property
+    def keepalive_time_s(self) -> int:
+        """As configured; 0 where it is not."""
+        ...
 
     def codec(self, local: Address) -> Codec: ...
 
@@ -126,6 +135,23 @@ class Connection:
         self._queue.may_end_rib = is_all_known
         self._pump()
 
+    def guard_anew(self) -> None:
+        """Its neighbour's protection has changed. A connection on which the kernel refuses it is lost."""
+        if self._stream is None:
+            return
+        try:
+            self._stream.guard(self._owner.guard)
+        except OSError as error:
+            self._stream.let_go(after_last_message=False)
+            self.lost(error)
+
+    def renew(self) -> None:
+        """End it without a word and start again, so that the next OPEN says something new; routes stay on both sides
+        as over a restart (RFC 4724)."""
+        if self._stream is not None:
+            self._stream.let_go(after_last_message=False)
+            self.lost(None)
+
     def request_refresh(self) -> None:
         if self.state is State.ESTABLISHED and self.opened is not None and self.opened.can_refresh:
             self._write(self._speak().refresh(Refreshing.REQUEST))
@@ -135,6 +161,12 @@ class Connection:
     def connected(self, stream: Stream) -> None:
         if self._is_over or self.state not in (State.CONNECT, State.ACTIVE):
             stream.let_go(after_last_message=False)
+            return
+        try:
+            stream.guard(self._owner.guard)
+        except OSError as error:
+            stream.let_go(after_last_message=False)
+            self.lost(error)
             return
         self._stream = stream
         self.local_address, _ = stream.ends()
@@ -201,7 +233,7 @@ class Connection:
                 self.collide()
                 return
             self.opened = opened
-            self.session.agree(opened.hold_time_s)
+            self.session.agree(opened.hold_time_s, keepalive_time_s=self._owner.keepalive_time_s)
         self._take(Event.OPEN)
 
     # Steps.

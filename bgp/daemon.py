@@ -231,6 +231,7 @@ class Daemon:
             are_exports_known=self._confirmed is not None or self._has_waited,
             is_settled=True,
             listen=self._view.listen(),
+            cluster_id=self._view.cluster_id(),
         )
         self.speaker.judge_by(self._view.ownership())
         self._apply(wanted, found)

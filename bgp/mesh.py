@@ -8,8 +8,9 @@ Three kinds, named as BIRD would be configured with them, because status readers
 - ``Node_10_0_0_9``: a BGPPeer for some nodes, and the mirror of one that selects this node as the far end.
 
 One of two nodes dials: the one whose address is the greater *as a string*. Both ends must decide it alike, so this is
-the rule of confd and not a better one. A BGPPeer that asks for what is not built is listed with the reason and not
-brought up: nothing that a user wrote is ignored in silence.
+the rule of confd and not a better one. A BGPPeer that cannot be had as it is asked for is listed with the reason and
+not brought up: nothing that a user wrote is ignored in silence. So it is with a password that cannot be read, where
+Calico makes an unprotected session.
 
 Source: Calico confd/pkg/backends/calico (bgp_processor.go, updatePeersV1 in client.go).
 """
@@ -21,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 from datastore import selector
 from datastore.resources import BGPConfiguration, BGPPeer, Node
@@ -31,6 +33,8 @@ DEFAULT_AS = 64512
 DEFAULT_PORT = 179
 DEFAULT_RESTART_TIME_S = 120
 LONGEST_RESTART_TIME_S = 4095
+LONGEST_PASSWORD_BYTES = 80
+"""TCP_MD5SIG_MAXKEYLEN."""
 
 
 class Kind(Enum):
@@ -39,11 +43,22 @@ class Kind(Enum):
     NODE = "Node"
 
 
+class NextHopMode(Enum):
+    """What becomes of the next hop of a route that is passed on. ``AUTO``: it stays among internal neighbours."""
+
+    AUTO = "Auto"
+    SELF = "Self"
+    KEEP = "Keep"
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """One BGP session that this node should have. ``name`` is its identity everywhere.
 
     ``local_address`` None leaves the source address to the kernel. ``node`` is the far end's name where it is a node.
+    ``keepalive_time_s`` 0: a third of the hold time. ``ttl_hops``: it is at most so far away, which every packet of it
+    must prove (RFC 5082); 0 does not ask. ``gateway``: the way to it, if it is not the kernel's. ``cluster_id``: it is
+    our client in this cluster (RFC 4456). ``allowed_local_as``: how often our own AS may be in a path of it.
     """
 
     name: str
@@ -56,6 +71,14 @@ class Neighbour:
     is_passive: bool = False
     restart_time_s: int = DEFAULT_RESTART_TIME_S
     node: str = ""
+    keepalive_time_s: int = 0
+    ttl_hops: int = 0
+    password: str = field(default="", repr=False)
+    gateway: Address | None = None
+    cluster_id: IPv4Address | None = None
+    next_hop_mode: NextHopMode = NextHopMode.AUTO
+    allowed_local_as: int = 0
+    filters: tuple[str, ...] = ()
 
     @property
     def is_internal(self) -> bool:
@@ -86,14 +109,21 @@ class Mesh:
     unbuilt: tuple[Unbuilt, ...] = ()
 
 
+Secrets = Mapping[tuple[str, str], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the decision is made from. ``configurations`` by name: ``default`` and ``node.<name>``."""
+    """What the decision is made from. ``configurations`` by name: ``default`` and ``node.<name>``.
+
+    ``secrets`` by name and key; None where the datastore is one that has none.
+    """
 
     me: str
     nodes: Mapping[str, Node] = field(default_factory=dict)
     configurations: Mapping[str, BGPConfiguration] = field(default_factory=dict)
     peers: Sequence[BGPPeer] = ()
+    secrets: Secrets | None = None
 
     def as_number(self, node: Node) -> int:
         default = self.configurations.get("default")
@@ -154,15 +184,15 @@ def _full_mesh(cluster: Cluster, me: Node, mine: Address) -> Iterator[Found]:
     default = cluster.configurations.get("default")
     if me.reflector_cluster_id or (default is not None and not default.mesh_enabled):
         return
-    needs = _mesh_needs(default)
+    password = _password(cluster, default.node_mesh_password if default is not None else {})
     for node in cluster.nodes.values():
         theirs = cluster.address(node, mine.version)
         if theirs is None or theirs == mine or node.name == me.name or node.reflector_cluster_id:
             continue
         port = cluster.configured_port(node.name) or DEFAULT_PORT
         name = name_of(Kind.MESH, theirs)
-        if needs:
-            yield (theirs, port), Unbuilt(name, needs)
+        if isinstance(password, _Refused):
+            yield (theirs, port), Unbuilt(name, password.why)
             continue
         yield (
             (theirs, port),
@@ -177,14 +207,32 @@ def _full_mesh(cluster: Cluster, me: Node, mine: Address) -> Iterator[Found]:
                 is_passive=not dials(mine, theirs),
                 restart_time_s=_restart_time_s(default.node_mesh_max_restart_time if default else ""),
                 node=node.name,
+                password=password,
             ),
         )
 
 
-def _mesh_needs(default: BGPConfiguration | None) -> str:
-    if default is not None and (default.resource.spec.get("nodeMeshPassword") or {}).get("secretKeyRef"):
-        return "not built yet: nodeMeshPassword"
-    return ""
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    why: str
+
+
+def _password(cluster: Cluster, wanted: Mapping[str, Any]) -> str | _Refused:
+    """What ``wanted`` (a BGPPassword) refers to; "" when there is to be none."""
+    selector = wanted.get("secretKeyRef")
+    if not selector:
+        return ""
+    name, key = str(selector.get("name") or ""), str(selector.get("key") or "")
+    password = None if cluster.secrets is None else cluster.secrets.get((name, key))
+    if password is None and selector.get("optional"):
+        return ""
+    if cluster.secrets is None:
+        return _Refused(f"password: the secret {name} is in Kubernetes, and this datastore is not")
+    if password is None:
+        return _Refused(f"password: no secret {name} with a key {key}")
+    if len(password.encode()) > LONGEST_PASSWORD_BYTES:
+        return _Refused(f"password: {key} of the secret {name} is longer than {LONGEST_PASSWORD_BYTES} bytes")
+    return password
 
 
 def _explicit(cluster: Cluster, me: Node, version: int) -> Iterator[Found]:
@@ -200,7 +248,7 @@ def _explicit(cluster: Cluster, me: Node, version: int) -> Iterator[Found]:
             for far in _far_ends(cluster, peer, version):
                 yield from _explicit_one(cluster, me, peer, far, _kind(peer))
     for peer in ordered:
-        if peer.resource.spec.get("reversePeering") != "Manual" and _reaches(cluster, peer, me, version):
+        if peer.reverse_peering != "Manual" and _reaches(cluster, peer, me, version):
             for node in _near_ends(cluster, peer):
                 near = _FarEnd.of_node(cluster, node, version)
                 if near is not None:
@@ -216,13 +264,20 @@ class _FarEnd:
     port: int = 0
     node: str = ""
     was_given_by_address: bool = False
+    reflector_cluster_id: str = ""
 
     @staticmethod
     def of_node(cluster: Cluster, node: Node, version: int) -> _FarEnd | None:
         address = cluster.address(node, version)
         if address is None:
             return None
-        return _FarEnd(address, cluster.as_number(node), cluster.configured_port(node.name), node.name)
+        return _FarEnd(
+            address,
+            cluster.as_number(node),
+            cluster.configured_port(node.name),
+            node.name,
+            reflector_cluster_id=node.reflector_cluster_id,
+        )
 
 
 def _is_global(peer: BGPPeer) -> bool:
@@ -270,7 +325,14 @@ def _far_ends(cluster: Cluster, peer: BGPPeer, version: int) -> Iterator[_FarEnd
     node_there = _node_at(cluster, address)
     if not port and node_there is not None and _speaks_as(cluster, peer, node_there):
         port = cluster.configured_port(node_there.name)
-    yield _FarEnd(address, peer.as_number, port, node_there.name if node_there else "", was_given_by_address=True)
+    yield _FarEnd(
+        address,
+        peer.as_number,
+        port,
+        node_there.name if node_there else "",
+        was_given_by_address=True,
+        reflector_cluster_id=node_there.reflector_cluster_id if node_there else "",
+    )
 
 
 def _reaches(cluster: Cluster, peer: BGPPeer, me: Node, version: int) -> bool:
@@ -302,47 +364,69 @@ def _explicit_one(cluster: Cluster, me: Node, peer: BGPPeer, far: _FarEnd, kind:
         return
     place = (far.address, far.port)
     name = name_of(kind, far.address, far.port)
-    lacking = _needs(peer)
-    if lacking:
-        yield place, Unbuilt(name, f"not built yet: {', '.join(lacking)}")
-        return
-    yield place, _neighbour(cluster, me, peer, far, name=name, kind=kind, mine=mine)
+    password = _password(cluster, peer.password)
+    if isinstance(password, _Refused):
+        yield place, Unbuilt(name, password.why)
+    elif peer.local_workload_selector:
+        yield place, Unbuilt(name, "not built yet: localWorkloadSelector")
+    elif peer.filters:
+        yield place, Unbuilt(name, "not built yet: filters")
+    else:
+        wanted = _neighbour(cluster, me, peer, far, name=name, kind=kind, mine=mine)
+        yield place, replace(wanted, password=password)
 
 
 def _neighbour(
     cluster: Cluster, me: Node, peer: BGPPeer, far: _FarEnd, *, name: str, kind: Kind, mine: Address
 ) -> Neighbour:
     is_given_node = far.was_given_by_address and bool(far.node)
-    wanted = Neighbour(
+    local_as = peer.local_as_number or cluster.as_number(me)
+    is_internal = far.peer_as == local_as
+    return Neighbour(
         name=name,
         kind=kind,
         address=far.address,
         peer_as=far.peer_as,
-        local_as=peer.local_as_number or cluster.as_number(me),
-        local_address=mine,
+        local_as=local_as,
+        local_address=None if peer.source_address == "None" else mine,
         port=far.port or DEFAULT_PORT,
         is_passive=kind is Kind.GLOBAL and is_given_node and not dials(mine, far.address),
-        restart_time_s=_restart_time_s(str(peer.resource.spec.get("maxRestartTime") or "")),
+        restart_time_s=_restart_time_s(peer.max_restart_time),
         node=far.node,
+        keepalive_time_s=int(_seconds(peer.keepalive_time) or 0),
+        ttl_hops=peer.ttl_security,
+        gateway=_gateway(peer.reachable_by, far.address),
+        cluster_id=_client_of(me, far) if is_internal else None,
+        next_hop_mode=_next_hop_mode(peer, is_internal=is_internal),
+        allowed_local_as=peer.num_allowed_local_as,
+        filters=peer.filters,
     )
-    return replace(wanted, local_address=None) if peer.resource.spec.get("sourceAddress") == "None" else wanted
 
 
-_UNBUILT = (
-    "password",
-    "ttlSecurity",
-    "reachableBy",
-    "filters",
-    "numAllowedLocalASNumbers",
-    "localWorkloadSelector",
-    "keepaliveTime",
-)
-"""What a BGPPeer may ask for and nobody here does. Next hop modes are not among them: they speak of passed-on routes,
-and nothing is passed on."""
+def _client_of(me: Node, far: _FarEnd) -> IPv4Address | None:
+    """The cluster in which the far end is our client: ours, unless it is another reflector of the same cluster."""
+    if not me.reflector_cluster_id or far.reflector_cluster_id == me.reflector_cluster_id:
+        return None
+    return cluster_id_of(me)
 
 
-def _needs(peer: BGPPeer) -> list[str]:
-    return [name for name in _UNBUILT if peer.resource.spec.get(name)]
+def cluster_id_of(node: Node) -> IPv4Address | None:
+    """The node's cluster as a reflector; None where it is none, or where what stands there is no cluster id."""
+    try:
+        return IPv4Address(node.reflector_cluster_id)
+    except ValueError:
+        return None
+
+
+def _next_hop_mode(peer: BGPPeer, *, is_internal: bool) -> NextHopMode:
+    if peer.keep_original_next_hop and not is_internal:
+        return NextHopMode.KEEP
+    return NextHopMode(peer.next_hop_mode) if peer.next_hop_mode in ("Self", "Keep") else NextHopMode.AUTO
+
+
+def _gateway(text: str, far: Address) -> Address | None:
+    place = split_port(text)
+    return place[0] if place is not None and place[0].version == far.version else None
 
 
 def split_port(text: str) -> tuple[Address, int] | None:
@@ -359,9 +443,14 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "µs": 1e-6
 
 
 def _restart_time_s(duration: str) -> int:
-    """Go's duration text in whole seconds; BIRD's default where there is none or it cannot be read."""
+    """BIRD's default where there is none or it cannot be read."""
+    seconds = _seconds(duration)
+    return DEFAULT_RESTART_TIME_S if seconds is None else min(int(seconds), LONGEST_RESTART_TIME_S)
+
+
+def _seconds(duration: str) -> float | None:
+    """Go's duration text."""
     parts = re.findall(r"([\d.]+)(h|ms|us|µs|ns|m|s)", duration)
     if not parts or "".join(number + unit for number, unit in parts) != duration:
-        return DEFAULT_RESTART_TIME_S
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    return min(int(seconds), LONGEST_RESTART_TIME_S)
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

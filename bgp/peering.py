@@ -7,7 +7,8 @@ one is, nothing dials.
 When the session is lost without a NOTIFICATION and the peer had offered graceful restart, its routes stay, marked, for
 its restart time; when it is back they stay until its End-of-RIB, or once more that long. When it is lost again before,
 what is still marked keeps its first time. When it comes back without having kept its forwarding state they go at once,
-and so they do when the session ends by a NOTIFICATION or when the neighbour is no longer wanted (RFC 4724, 4.2).
+and so they do when the session ends by a NOTIFICATION or when the neighbour is no longer wanted (RFC 4724, 4.2). A
+session that this side makes anew is another matter: nobody has restarted, and BIRD says nothing of its forwarding then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 
 from bgp.connection import Connection
 from bgp.export import Exports
+from bgp.guard import Guard
 from bgp.mesh import Neighbour
 from bgp.message import EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
 from bgp.rib import FOREVER, Rib
@@ -76,6 +78,7 @@ class Peering:
         self._dialling: asyncio.Task[None] | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._is_over = False
+        self._has_renewed = False
 
     # From the speaker.
 
@@ -85,10 +88,19 @@ class Peering:
             self._dialler.start()
 
     def update(self, neighbour: Neighbour) -> None:
-        """It is described anew, in ways that need no new session."""
-        begins_to_dial = self.neighbour.is_passive and not neighbour.is_passive
-        self.neighbour = neighbour
-        if begins_to_dial:
+        """It is described anew, in ways that need no other session; where the OPEN is another, one that is renewed."""
+        if neighbour == self.neighbour:
+            return
+        before, self.neighbour = self.neighbour, neighbour
+        self._house.rib.describe(before.name, neighbour)
+        if _guard_of(before) != _guard_of(neighbour):
+            for connection in self._connections():
+                connection.guard_anew()
+        if before.restart_time_s != neighbour.restart_time_s:
+            self._has_renewed = self.established is not None
+            for connection in self._connections():
+                connection.renew()
+        if before.is_passive and not neighbour.is_passive:
             self._start_again()
 
     def stop(self, code: int, subcode: int, *, text: str = "") -> None:
@@ -147,6 +159,14 @@ class Peering:
         self._stop_dialling()
         self._dialling = self._house.spawn(self._dial(connection), f"dial {self.neighbour.name}")
 
+    @property
+    def guard(self) -> Guard:
+        return _guard_of(self.neighbour)
+
+    @property
+    def keepalive_time_s(self) -> int:
+        return self.neighbour.keepalive_time_s
+
     def codec(self, local: Address) -> Codec:
         """What is announced has the configured address as its next hop, whichever of ours was dialled."""
         house, neighbour = self._house, self.neighbour
@@ -183,8 +203,9 @@ class Peering:
         )
         self._stop_other_dialling(connection)
         graceful = opened.graceful
-        if graceful is None or not graceful.is_able or not graceful.keeps_forwarding:
+        if graceful is None or not graceful.is_able or not (graceful.keeps_forwarding or self._has_renewed):
             self._house.rib.drop(self.neighbour.name)
+        self._has_renewed = False
         self._house.rib.meet(self.neighbour, opened.router_id)
         self._sweep_after(self._restart_time_s())
         self._house.routes_changed()
@@ -250,7 +271,11 @@ class Peering:
         neighbour = self.neighbour
         try:
             await self._house.network.dial(
-                Stream(connection), local=neighbour.local_address, peer=neighbour.address, port=neighbour.port
+                Stream(connection),
+                local=neighbour.local_address,
+                peer=neighbour.address,
+                port=neighbour.port,
+                guard=self.guard,
             )
         except OSError as error:
             self._dialling = None
@@ -300,3 +325,7 @@ class Peering:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+def _guard_of(neighbour: Neighbour) -> Guard:
+    return Guard(neighbour.password, neighbour.ttl_hops)

@@ -45,6 +45,11 @@ class Recovery:
         self._heard.add(name)
         self._settle()
 
+    def rename(self, name: str, now: str) -> None:
+        """What it said it has said."""
+        if name in self._heard:
+            self._heard.add(now)
+
     def expire(self) -> None:
         """The deadline has passed."""
         self._is_over = True

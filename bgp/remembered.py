@@ -4,7 +4,8 @@ A process that starts while the datastore is away speaks with these, so that kil
 announced counts only in the same boot of the machine: after another one the kernel has forgotten the blackholes, and
 nothing may be announced before felix has put them back (invariant 9). The neighbours count in any.
 
-The file is replaced by an atomic rename. One that cannot be read is as good as none, and is said so once.
+The file is replaced by an atomic rename, and only its owner may read it: passwords are in it. One that cannot be read
+is as good as none, and is said so once.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bgp.export import NOTHING, Announcement, Exports
-from bgp.mesh import DEFAULT_PORT, Kind, Neighbour
+from bgp.mesh import DEFAULT_PORT, Kind, Neighbour, NextHopMode
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
+_READABLE = (1, 2)
+"""1 knew nothing but what the mesh needs."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -89,7 +92,7 @@ def save(path: Path, remembered: Remembered) -> None:
     """Raises OSError when it cannot be written; the old one is then still there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    with new.open("w") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(_to_json(remembered), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
@@ -108,7 +111,7 @@ def _to_json(remembered: Remembered) -> dict[str, Any]:
 
 
 def _from_json(raw: Any) -> Remembered:
-    if raw["version"] != VERSION:
+    if raw["version"] not in _READABLE:
         raise ValueError(f"version {raw['version']}")
     return Remembered(
         router_id=IPv4Address(raw["routerId"]),
@@ -131,6 +134,14 @@ def _neighbour_to_json(each: Neighbour) -> dict[str, Any]:
         "passive": each.is_passive,
         "restartTime": each.restart_time_s,
         "node": each.node,
+        "keepalive": each.keepalive_time_s,
+        "ttlHops": each.ttl_hops,
+        "password": each.password,
+        "gateway": str(each.gateway or ""),
+        "clusterId": str(each.cluster_id or ""),
+        "nextHopMode": each.next_hop_mode.value,
+        "allowedLocalAs": each.allowed_local_as,
+        "filters": list(each.filters),
     }
 
 
@@ -146,4 +157,12 @@ def _neighbour_from_json(raw: dict[str, Any]) -> Neighbour:
         is_passive=bool(raw["passive"]),
         restart_time_s=int(raw["restartTime"]),
         node=str(raw["node"]),
+        keepalive_time_s=int(raw.get("keepalive", 0)),
+        ttl_hops=int(raw.get("ttlHops", 0)),
+        password=str(raw.get("password", "")),
+        gateway=ip_address(raw["gateway"]) if raw.get("gateway") else None,
+        cluster_id=IPv4Address(raw["clusterId"]) if raw.get("clusterId") else None,
+        next_hop_mode=NextHopMode(raw.get("nextHopMode", "Auto")),
+        allowed_local_as=int(raw.get("allowedLocalAs", 0)),
+        filters=tuple(map(str, raw.get("filters", ()))),
     )

@@ -20,19 +20,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from bgp.accept import Refusal, refusal
+from bgp.accept import Own, Refusal, refusal
 from bgp.best import Candidate, equally_good, next_hops
 from bgp.learned import Delta, LearnedRoute
 from bgp.mesh import Neighbour
 from bgp.message import Attributes, Learned
 from bgp.ownership import Ownership
 
+Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 MOST_ROUTES = 100_000
 FOREVER = float("inf")
+STATIC = "static1"
+"""Whose routes those are that the configuration gives, in BIRD's word."""
 _UNKNOWN = IPv4Address(0)
 
 
@@ -63,13 +66,14 @@ class Tally:
 
 class Rib:
     def __init__(self, router_id: IPv4Address = _UNKNOWN, most_routes: int = MOST_ROUTES) -> None:
-        self.router_id = router_id
+        self._own = Own(router_id)
         self._most_routes = most_routes
         self._ownership = Ownership()
         self._tables: dict[str, AdjRibIn] = {}
         self._accepted_from: dict[Network, tuple[str, ...]] = {}
         self._best: dict[Network, LearnedRoute] = {}
         self._touched: set[Network] = set()
+        self._ways: dict[Network, Address] = {}
 
     # Sessions.
 
@@ -141,9 +145,34 @@ class Rib:
         only_hosts = ownership.differs_in_allocations_only(self._ownership)
         self._ownership = ownership
         for table in self._tables.values():
-            for dst, attributes in table.paths.items():
-                if not only_hosts or dst.prefixlen == dst.max_prefixlen:
-                    self._judge(table, dst, attributes)
+            self._judge_all(table, only_hosts=only_hosts)
+
+    def be(self, own: Own) -> None:
+        """This speaker is another now: what is a loop has to be found out again."""
+        if own != self._own:
+            self._own = own
+            for table in self._tables.values():
+                self._judge_all(table)
+
+    def describe(self, name: str, neighbour: Neighbour) -> None:
+        """The neighbour ``name`` is described anew, and perhaps named anew: the same routes are judged again."""
+        table = self._tables.pop(name, None)
+        if table is None:
+            return
+        self._tables[neighbour.name] = table
+        table.neighbour = neighbour
+        if neighbour.name != name:
+            for dst in table.paths:
+                names = self._accepted_from.get(dst, ())
+                if name in names:
+                    self._accepted_from[dst] = tuple(neighbour.name if each == name else each for each in names)
+                    self._touched.add(dst)
+        self._judge_all(table)
+
+    def lead(self, ways: Mapping[Network, Address]) -> None:
+        """Routes that nobody announced: these destinations are reached by these gateways."""
+        self._touched.update(dst for dst in {*ways, *self._ways} if ways.get(dst) != self._ways.get(dst))
+        self._ways = dict(ways)
 
     def has_room_again(self, name: str) -> bool:
         """Whether routes were left out that would now have a place. Asking clears it: refresh once."""
@@ -197,10 +226,13 @@ class Rib:
 
     # The one place where a route comes in or goes out.
 
+    def _judge_all(self, table: AdjRibIn, *, only_hosts: bool = False) -> None:
+        for dst, attributes in table.paths.items():
+            if not only_hosts or dst.prefixlen == dst.max_prefixlen:
+                self._judge(table, dst, attributes)
+
     def _judge(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> None:
-        refused = refusal(
-            dst, attributes, neighbour=table.neighbour, router_id=self.router_id, ownership=self._ownership
-        )
+        refused = refusal(dst, attributes, neighbour=table.neighbour, own=self._own, ownership=self._ownership)
         if refused is None:
             if table.refused:
                 table.refused.pop(dst, None)
@@ -235,6 +267,8 @@ class Rib:
         self._touched.add(dst)
 
     def _choose(self, dst: Network) -> LearnedRoute | None:
+        if dst in self._ways:
+            return LearnedRoute(dst, (self._ways[dst],), STATIC)
         names = self._accepted_from.get(dst)
         if names is None:
             return None

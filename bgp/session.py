@@ -217,16 +217,22 @@ class Session:
     def __init__(self, *, is_passive: bool = False) -> None:
         self.state = State.IDLE
         self.hold_time_s = 0.0
+        self._configured_keepalive_s = 0.0
         self._is_passive = is_passive
         self._deadlines: dict[Timer, float] = {}
 
-    def agree(self, hold_time_s: float) -> None:
-        """The hold time of both OPENs; 0 means that neither side sends keepalives. Before the event OPEN."""
+    def agree(self, hold_time_s: float, *, keepalive_time_s: float = 0.0) -> None:
+        """The hold time of both OPENs; 0 means that neither side sends keepalives. Before the event OPEN.
+
+        ``keepalive_time_s`` is what somebody asked for, if it is less than a third of it.
+        """
         self.hold_time_s = hold_time_s
+        self._configured_keepalive_s = keepalive_time_s
 
     @property
     def keepalive_time_s(self) -> float:
-        return self.hold_time_s / 3
+        usual = self.hold_time_s / 3
+        return min(self._configured_keepalive_s, usual) if self._configured_keepalive_s else usual
 
     def handle(self, event: Event, now: float) -> Step:
         """Take the step and move the timers. The caller carries out its actions, in order."""

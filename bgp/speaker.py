@@ -21,9 +21,10 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
+from bgp.accept import Own
 from bgp.export import NOTHING, Exports
 from bgp.learned import Delta
 from bgp.mesh import ListenAt, Neighbour
@@ -55,6 +56,7 @@ class Wanted:
     are_exports_known: bool = False
     is_settled: bool = False
     listen: ListenAt | None = None
+    cluster_id: IPv4Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Speaker:
         self._was_in_sync = False
         self._listen: ListenAt | None = None
         self._listen_changed = asyncio.Event()
+        self._listening: Listening | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._recovery_timer: asyncio.TimerHandle | None = None
 
@@ -123,7 +126,9 @@ class Speaker:
         """Make it so. Called as often as anything changes."""
         if wanted.router_id != self.router_id:
             self._stop_all_but(frozenset())
-            self.router_id = self.rib.router_id = wanted.router_id
+            self.router_id = wanted.router_id
+        self.rib.be(Own(wanted.router_id, wanted.cluster_id))
+        self.rib.lead({ip_network(each.address): each.gateway for each in wanted.neighbours if each.gateway})
         if wanted.listen != self._listen:
             self._listen = wanted.listen
             self._listen_changed.set()
@@ -173,6 +178,7 @@ class Speaker:
             peering.announce()
 
     def _apply_neighbours(self, neighbours: tuple[Neighbour, ...]) -> None:
+        self._rename(neighbours)
         self._stop_all_but(frozenset(each.name for each in neighbours))
         for neighbour in neighbours:
             peering = self.peerings.get(neighbour.name)
@@ -185,6 +191,28 @@ class Speaker:
             self.peerings[neighbour.name] = peering = Peering(self, neighbour)
             if self._tasks is not None:
                 peering.start()
+        self._require_passwords()
+        self.routes_changed()
+
+    def _rename(self, neighbours: tuple[Neighbour, ...]) -> None:
+        """One that is another kind of neighbour now, at the same place, keeps its session under its new name."""
+        wanted = {each.name for each in neighbours}
+        by_session = {_session_of(each.neighbour): name for name, each in self.peerings.items() if name not in wanted}
+        for neighbour in neighbours:
+            name = by_session.pop(_session_of(neighbour), None) if neighbour.name not in self.peerings else None
+            if name is not None:
+                self.peerings[neighbour.name] = self.peerings.pop(name)
+                self.recovery.rename(name, neighbour.name)
+
+    def _require_passwords(self) -> None:
+        """What they dial us with has to be signed, for those that have a password."""
+        if self._listening is None:
+            return
+        neighbours = (peering.neighbour for peering in self.peerings.values())
+        try:
+            self._listening.require({each.address: each.password for each in neighbours if each.password})
+        except OSError as error:
+            log.error("password.refused why=%s", error)
 
     def _stop_all_but(self, names: frozenset[str]) -> None:
         for name in [name for name in self.peerings if name not in names]:
@@ -233,17 +261,19 @@ class Speaker:
         """One socket, where it is wanted; tried again while somebody else has it."""
         while True:
             self._listen_changed.clear()
-            wanted, server = self._listen, None
+            wanted = self._listen
             if wanted is not None:
-                server = await self._try_to_listen(wanted)
+                self._listening = await self._try_to_listen(wanted)
+                self._require_passwords()
             try:
-                is_settled = wanted is None or server is not None
+                is_settled = wanted is None or self._listening is not None
                 await asyncio.wait_for(self._listen_changed.wait(), None if is_settled else LISTEN_RETRY_S)
             except TimeoutError:
                 continue
             finally:
-                if server is not None:
-                    server.close()
+                if self._listening is not None:
+                    self._listening.close()
+                    self._listening = None
 
     async def _try_to_listen(self, wanted: ListenAt) -> Listening | None:
         try:
@@ -261,4 +291,4 @@ def _needs_new_session(old: Neighbour, new: Neighbour) -> bool:
 
 
 def _session_of(each: Neighbour) -> tuple[object, ...]:
-    return each.address, each.local_address, each.local_as, each.peer_as, each.restart_time_s
+    return each.address, each.local_address, each.local_as, each.peer_as

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from bgp.message import Attributes, Cause, Opened, Trouble
-from bgp.rib import Tally
+from bgp.rib import STATIC, Tally
 from bgp.session import State
 
 Address = IPv4Address | IPv6Address
@@ -113,7 +113,6 @@ def _reply(lines: Lines, *, end: str, code: int = 0) -> str:
 # show protocols
 
 _HEADER = (2002, "name     proto    table    state  since       info")
-STATIC = "static1"
 
 
 def _protocols(status: SpeakerStatus) -> Lines:

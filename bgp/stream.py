@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from bgp.transport import Address, ends_of
+from bgp.guard import OPEN, Guard
+from bgp.transport import Address, ends_of, secure
 
 QUEUE_HIGH_BYTES = 256 << 10
 QUEUE_LOW_BYTES = 64 << 10
@@ -38,12 +39,19 @@ class Stream(asyncio.Protocol):
     def __init__(self, receiver: Receiver) -> None:
         self._receiver: Receiver | None = receiver
         self._transport: asyncio.Transport | None = None
+        self._guard = OPEN
         self._is_blocked = False
 
     def ends(self) -> tuple[Address, Address]:
         """(ours, theirs)."""
         assert self._transport is not None
         return ends_of(self._transport)
+
+    def guard(self, guard: Guard) -> None:
+        """Protect it so from now on. Raises OSError."""
+        assert self._transport is not None
+        before, self._guard = self._guard, guard
+        secure(self._transport, guard, before=before)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None and self._receiver is not None:

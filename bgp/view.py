@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any, TypeVar
 
 from bgp.export import NORMAL_PRIORITY, Exports, exports
-from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, mesh
+from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, cluster_id_of, mesh
 from bgp.ownership import Ownership, ownership
 from datastore.follow import Batch
 from datastore.resources import BGPConfiguration, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
@@ -81,6 +81,11 @@ class View:
         me = self.me
         own = int(me.ipv4.ip) if me is not None and me.ipv4 is not None else 0
         return IPv4Address(rule or own)
+
+    def cluster_id(self) -> IPv4Address | None:
+        """As a route reflector, or None."""
+        me = self.me
+        return cluster_id_of(me) if me is not None else None
 
     def mesh(self) -> Mesh:
         """The neighbours over both families."""

@@ -109,9 +109,15 @@ class BGPConfiguration:
     listen_port: int = spec("listenPort", number, 179)
     log_severity: str = spec("logSeverityScreen", text, "Info")
     node_mesh_max_restart_time: str = spec("nodeMeshMaxRestartTime", text, "")
+    node_mesh_password: Mapping[str, Any] = spec("nodeMeshPassword", document, dict)
     bind_mode: str = spec("bindMode", text, "None")
     ignored_interfaces: tuple[str, ...] = spec("ignoredInterfaces", each(text), ())
     normal_route_priority: int = spec("ipv4NormalRoutePriority", number, 1024)
+    normal_route_priority_v6: int = spec("ipv6NormalRoutePriority", number, 1024)
+    communities: tuple[Mapping[str, Any], ...] = spec("communities", each(document), ())
+    prefix_advertisements: tuple[Mapping[str, Any], ...] = spec("prefixAdvertisements", each(document), ())
+    load_balancer_blocks: tuple[Mapping[str, Any], ...] = spec("serviceLoadBalancerIPs", each(document), ())
+    external_blocks: tuple[Mapping[str, Any], ...] = spec("serviceExternalIPs", each(document), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,17 @@ class BGPPeer:
     peer_selector: str = spec("peerSelector", text, "")
     as_number: int = spec("asNumber", number, 0)
     local_as_number: int = spec("localASNumber", number, 0)
+    source_address: str = spec("sourceAddress", text, "UseNodeIP")
+    password: Mapping[str, Any] = spec("password", document, dict)
+    max_restart_time: str = spec("maxRestartTime", text, "")
+    keepalive_time: str = spec("keepaliveTime", text, "")
+    ttl_security: int = spec("ttlSecurity", number, 0)
+    reachable_by: str = spec("reachableBy", text, "")
+    keep_original_next_hop: bool = spec("keepOriginalNextHop", boolean, False)
+    next_hop_mode: str = spec("nextHopMode", text, "")
+    num_allowed_local_as: int = spec("numAllowedLocalASNumbers", number, 0)
+    local_workload_selector: str = spec("localWorkloadSelector", text, "")
+    reverse_peering: str = spec("reversePeering", text, "Auto")
     filters: tuple[str, ...] = spec("filters", each(text), ())
 
     @property

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+
+from bgp.guard import OPEN, Guard
 
 Address = IPv4Address | IPv6Address
 Place = tuple[Address, int]
@@ -77,6 +79,10 @@ class MemoryListening:
     host: MemoryHost
     accept: Accept
     places: list[Place]
+    passwords: dict[Address, str] = field(default_factory=dict)
+
+    def require(self, passwords: Mapping[Address, str]) -> None:
+        self.passwords = dict(passwords)
 
     def close(self) -> None:
         listeners = self.host.network.listeners
@@ -108,13 +114,17 @@ class MemoryHost:
         for pipe in list(self.pipes):
             leave(pipe)
 
-    async def dial(self, protocol: asyncio.Protocol, *, local: Address | None, peer: Address, port: int) -> None:
+    async def dial(
+        self, protocol: asyncio.Protocol, *, local: Address | None, peer: Address, port: int, guard: Guard = OPEN
+    ) -> None:
         await asyncio.sleep(2 * DELAY_S)
         if self.network.is_cut(self.address, peer):
             await asyncio.get_running_loop().create_future()
         listening = self.network.listeners.get((peer, port))
         if listening is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+        if listening.passwords.get(local or self.address, "") != guard.password:
+            await asyncio.get_running_loop().create_future()  # a segment with the wrong signature is not answered
         self.network.ports += 1
         mine: Place = (local or self.address, self.network.ports)
         ours, theirs = Pipe(self, mine, (peer, port)), Pipe(listening.host, (peer, port), mine)

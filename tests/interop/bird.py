@@ -15,17 +15,18 @@ CONFIGURATION = """
 log "{log}" all;
 router id {router_id};
 protocol device {{ }}
-protocol direct {{ ipv4; }}
-protocol static blocks {{ ipv4; {routes} }}
+protocol direct {{ {channel}; }}
+protocol static blocks {{ {channel}; {routes} }}
+filter ours_out {{ if source != RTS_STATIC then reject; {export} }}
 protocol bgp ours {{
   local {address} as {local_as};
-  neighbor 10.0.0.1 as {our_as};
-  multihop; strict bind yes;
+  neighbor {ours} as {our_as};
+  {multihop} strict bind yes;
   connect delay time 1; connect retry time 1; error wait time 1, 2; startup hold time 240;
   graceful restart on; graceful restart time 120;
   hold time {hold};
   {more}
-  ipv4 {{ import all; export where source = RTS_STATIC; next hop self; add paths on; }};
+  {channel} {{ import all; export filter ours_out; next hop self; add paths on; }};
 }}
 """
 
@@ -40,6 +41,7 @@ class Bird:
     hold: int = 240
     routes: tuple[str, ...] = ()
     more: str = ""
+    export: str = "accept;"
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self, *, restarts: bool = False) -> None:
@@ -62,14 +64,23 @@ class Bird:
         routes = " ".join(f"route {dst} blackhole;" for dst in self.routes)
         return CONFIGURATION.format(
             log=self.folder / "bird.log",
-            router_id=self.address,
+            router_id=self.router_id,
             address=self.address,
             local_as=self.local_as,
             our_as=self.our_as,
             routes=routes,
             hold=self.hold,
             more=self.more,
+            export=self.export,
+            channel="ipv6" if ":" in self.address else "ipv4",
+            ours="fd00::1" if ":" in self.address else "10.0.0.1",
+            multihop="" if "multihop" in self.more else "multihop;",
         )
+
+    @property
+    def router_id(self) -> str:
+        """10.0.0.2 also of the one at fd00::2."""
+        return f"10.0.0.{self.address.rpartition(':')[2]}" if ":" in self.address else self.address
 
     @property
     def configuration(self) -> Path:
@@ -90,7 +101,7 @@ class Bird:
         """``10.244.1.0/26 via 10.0.0.1 pref 2147482623``, with ``stale`` where BIRD only keeps it for us."""
         found = []
         for block in re.split(r"\n(?=\S)", self.ask("show", "route", "all", "protocol", "ours")):
-            dst = re.match(r"([\d./]+)\s", block)
+            dst = re.match(r"([\da-f.:]+/\d+)\s", block)
             hop, pref = re.search(r"BGP.next_hop: (\S+)", block), re.search(r"BGP.local_pref: (\d+)", block)
             if dst and hop:
                 stale = " stale" if re.search(r"\(\d+s?[/)].*\bs\b|\d+s\)", block) else ""

@@ -1,7 +1,7 @@
 """A second network behind a veth, where other BGP speakers run as neighbours of ours.
 
 The test's own thread is in a namespace of its own too, so that port 179 is free in both. Ours is 10.0.0.1, the far
-side 10.0.0.2 and up. Everything ends with the block.
+side 10.0.0.2 and up; fd00::1, fd00::2 and up are the same in IPv6. Everything ends with the block.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ def far_side() -> Iterator[FarSide]:
             _wait_for_its_own_network(holder)
             ip(f"link add near type veth peer name far netns {holder.pid}")
             ip("addr add 10.0.0.1/24 dev near")
+            ip("addr add fd00::1/64 dev near nodad")
             ip("link set near up")
             for number in range(2, 2 + FAR_ADDRESSES):
                 far.run("ip", "addr", "add", f"10.0.0.{number}/24", "dev", "far")
+                far.run("ip", "addr", "add", f"fd00::{number}/64", "dev", "far", "nodad")
             far.run("ip", "link", "set", "lo", "up")
             far.run("ip", "link", "set", "far", "up")
             yield far

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 from bgp.export import Announcement
 from bgp.learned import Delta, LearnedRoute, Network
@@ -18,13 +19,22 @@ from bgp.speaker import FIRST_LIFE, PastLife, Speaker, Wanted
 from bgp.transport import TcpNetwork
 
 OURS = IPv4Address("10.0.0.1")
+OURS_V6 = IPv6Address("fd00::1")
 
 
 def neighbour(
-    address: str, *, peer_as: int = 64512, local_as: int = 64512, is_passive: bool = False, port: int = 179
+    address: str,
+    *,
+    peer_as: int = 64512,
+    local_as: int = 64512,
+    is_passive: bool = False,
+    port: int = 179,
+    **more: Any,
 ) -> Neighbour:
-    where = IPv4Address(address)
-    return Neighbour(name_of(Kind.GLOBAL, where), Kind.GLOBAL, where, peer_as, local_as, OURS, port, is_passive)
+    where = ip_address(address)
+    ours = OURS if where.version == 4 else OURS_V6
+    wanted = Neighbour(name_of(Kind.GLOBAL, where), Kind.GLOBAL, where, peer_as, local_as, ours, port, is_passive)
+    return replace(wanted, **more)
 
 
 @dataclass
@@ -36,7 +46,9 @@ class OurSide:
 
     def apply(self, *, are_exports_known: bool = True) -> None:
         exports = {ip_network(text): Announcement() for text in self.blocks}
-        self.speaker.apply(Wanted(OURS, self.neighbours, exports, are_exports_known, True, ListenAt(179, (OURS,))))
+        self.speaker.apply(
+            Wanted(OURS, self.neighbours, exports, are_exports_known, True, ListenAt(179, (OURS, OURS_V6)))
+        )
 
     @asynccontextmanager
     async def running(self, past: PastLife = FIRST_LIFE, *, are_exports_known: bool = True) -> AsyncIterator[Speaker]:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgp.accept import refusal
+from bgp.accept import Own, refusal
 from bgp.best import Candidate, equally_good, next_hops
 from bgp.learned import LearnedRoute, Network
 from bgp.mesh import Kind, Neighbour
@@ -84,7 +84,7 @@ class Naive:
         accepted: dict[Network, list[Candidate]] = {}
         for (name, dst), attributes in self.paths.items():
             who = next(each for each in NEIGHBOURS if each.name == name)
-            if refusal(dst, attributes, neighbour=who, router_id=ME, ownership=self.view) is None:
+            if refusal(dst, attributes, neighbour=who, own=Own(ME), ownership=self.view) is None:
                 candidate = Candidate(name, attributes, who.is_internal, IPv4Address(int(who.address)), who.address)
                 accepted.setdefault(dst, []).append(candidate)
         chosen = {dst: equally_good(candidates) for dst, candidates in accepted.items()}

@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from bgp.accept import Refusal, refusal
+from bgp.accept import Own, Refusal, refusal
 from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes
 from bgp.ownership import ownership
@@ -38,7 +38,7 @@ def said(
     attributes = Attributes(
         ip_address(via) if via else None, as_path=as_path, originator=IPv4Address(originator) if originator else None
     )
-    found = refusal(ip_network(dst), attributes, neighbour=from_, router_id=IPv4Address("10.0.0.1"), ownership=VIEW)
+    found = refusal(ip_network(dst), attributes, neighbour=from_, own=Own(IPv4Address("10.0.0.1")), ownership=VIEW)
     return found.value if found else "accepted"
 
 

@@ -164,7 +164,7 @@ async def test_the_status_socket_shows_the_session_and_the_routes(tmp_path: Path
         table = await cluster.ask(1, "show protocols")
         assert " Mesh_10_0_0_2 BGP      master   up     " in table
         assert "    Established   \n" in table
-        assert "Down          not built yet: password" in table
+        assert "Down          password: the secret x is in Kubernetes, and this datastore is not" in table
         assert "Router ID is 10.0.0.1\n" in await cluster.ask(1, "show status")
         routes = await cluster.ask(1, "show route")
         assert f"{BLOCK1}      blackhole [static1 " in routes

@@ -4,19 +4,24 @@ from ipaddress import ip_address
 
 import pytest
 
-from bgp.mesh import Cluster, Mesh, Neighbour, dials, mesh, split_port
+from bgp.mesh import Cluster, Mesh, Neighbour, NextHopMode, Secrets, dials, mesh, split_port
 from datastore.resources import BGPConfiguration, BGPPeer, Node
 from tests.unit.bgp.cluster import configuration, node, peer
 
 
 def neighbours_of(
-    me: str, *nodes: Node, configurations: tuple[BGPConfiguration, ...] = (), peers: tuple[BGPPeer, ...] = ()
+    me: str,
+    *nodes: Node,
+    configurations: tuple[BGPConfiguration, ...] = (),
+    peers: tuple[BGPPeer, ...] = (),
+    secrets: Secrets | None = None,
 ) -> Mesh:
     cluster = Cluster(
         me=me,
         nodes={each.name: each for each in nodes},
         configurations={each.resource.name: each for each in configurations},
         peers=peers,
+        secrets=secrets,
     )
     return mesh(cluster, version=4)
 
@@ -108,11 +113,38 @@ def test_the_restart_time_of_the_mesh_is_read_as_gos_durations() -> None:
         assert (text, found.neighbours[0].restart_time_s) == (text, seconds)
 
 
-def test_a_mesh_with_a_password_is_listed_and_not_brought_up_without_one() -> None:
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        (None, "password: the secret bgp is in Kubernetes, and this datastore is not"),
+        ({}, "password: no secret bgp with a key mesh"),
+        ({("bgp", "mesh"): "x" * 81}, "password: mesh of the secret bgp is longer than 80 bytes"),
+    ],
+)
+def test_a_mesh_whose_password_cannot_be_read_is_listed_and_not_brought_up_without_one(
+    secrets: Secrets | None, said: str
+) -> None:
     secret = configuration(nodeMeshPassword={"secretKeyRef": {"name": "bgp", "key": "mesh"}})
-    assert lines(neighbours_of("node1", NODE1, NODE2, configurations=(secret,))) == [
-        "Mesh_10_0_0_2: not built yet: nodeMeshPassword"
+    found = neighbours_of("node1", NODE1, NODE2, configurations=(secret,), secrets=secrets)
+    assert lines(found) == [f"Mesh_10_0_0_2: {said}"]
+
+
+def test_passwords_come_from_secrets_and_an_optional_one_may_be_missing() -> None:
+    secrets = {("bgp", "mesh"): "meshed", ("bgp", "tor"): "towering"}
+    mesh_secret = configuration(nodeMeshPassword={"secretKeyRef": {"name": "bgp", "key": "mesh"}})
+    rules = tuple(
+        peer(
+            name, peerIP=f"10.0.0.{last}", asNumber=65000, password={"secretKeyRef": {"name": "bgp", "key": key} | more}
+        )
+        for name, last, key, more in (("tor", 254, "tor", {}), ("none", 253, "gone", {"optional": True}))
+    )
+    found = neighbours_of("node1", NODE1, NODE2, configurations=(mesh_secret,), peers=rules, secrets=secrets)
+    assert [(each.name, each.password) for each in found.neighbours] == [
+        ("Global_10_0_0_253", ""),
+        ("Global_10_0_0_254", "towering"),
+        ("Mesh_10_0_0_2", "meshed"),
     ]
+    assert "towering" not in repr(found)
 
 
 def test_a_global_peer_is_every_nodes_neighbour() -> None:
@@ -209,19 +241,64 @@ def test_a_node_is_never_its_own_neighbour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "value"),
+    ("asked", "field", "value"),
     [
-        ("password", {"secretKeyRef": {"name": "s", "key": "k"}}),
-        ("ttlSecurity", 1),
-        ("filters", ["f"]),
-        ("reachableBy", "10.0.0.1"),
-        ("numAllowedLocalASNumbers", 1),
-        ("keepaliveTime", "10s"),
+        ({}, "ttl_hops", 0),
+        ({"ttlSecurity": 1}, "ttl_hops", 1),
+        ({"reachableBy": "10.0.0.253"}, "gateway", ip_address("10.0.0.253")),
+        ({"reachableBy": "fd00::1"}, "gateway", None),
+        ({"numAllowedLocalASNumbers": 2}, "allowed_local_as", 2),
+        ({"keepaliveTime": "10s"}, "keepalive_time_s", 10),
+        ({"maxRestartTime": "1m30s"}, "restart_time_s", 90),
+        ({"nextHopMode": "Self"}, "next_hop_mode", NextHopMode.SELF),
+        ({"nextHopMode": "Keep"}, "next_hop_mode", NextHopMode.KEEP),
+        ({"nextHopMode": "Auto"}, "next_hop_mode", NextHopMode.AUTO),
+        ({"keepOriginalNextHop": True}, "next_hop_mode", NextHopMode.KEEP),
     ],
 )
+def test_what_a_peer_may_ask_for(asked: dict[str, object], field: str, value: object) -> None:
+    rule = (peer("tor", peerIP="10.0.0.254", asNumber=65000, **asked),)
+    (found,) = neighbours_of("node1", NODE1, peers=rule).neighbours
+    assert getattr(found, field) == value
+
+
+def test_the_original_next_hop_is_kept_towards_other_ases_only() -> None:
+    rule = (peer("tor", peerIP="10.0.0.254", asNumber=64512, keepOriginalNextHop=True),)
+    (found,) = neighbours_of("node1", NODE1, peers=rule).neighbours
+    assert found.next_hop_mode is NextHopMode.AUTO
+
+
+@pytest.mark.parametrize(("asked", "value"), [("localWorkloadSelector", "all()"), ("filters", ["f"])])
 def test_what_is_not_built_is_listed_with_its_reason_and_not_brought_up(asked: str, value: object) -> None:
     rule = (peer("tor", peerIP="10.0.0.254", asNumber=65000, **{asked: value}),)
     assert lines(neighbours_of("node1", NODE1, peers=rule)) == [f"Global_10_0_0_254: not built yet: {asked}"]
+
+
+CLUSTERS = {
+    "a client that is a node": ("1.0.0.1", "", 0, "1.0.0.1"),
+    "a reflector of the same cluster": ("1.0.0.1", "1.0.0.1", 0, None),
+    "a reflector of another cluster": ("1.0.0.1", "1.0.0.2", 0, "1.0.0.1"),
+    "another AS": ("1.0.0.1", "", 65000, None),
+    "we are no reflector": ("", "1.0.0.2", 0, None),
+    "no cluster id at all": ("cluster", "", 0, None),
+}
+
+
+@pytest.mark.parametrize("case", CLUSTERS)
+def test_who_is_a_client_of_this_reflector(case: str) -> None:
+    ours, theirs, as_number, expected = CLUSTERS[case]
+    me = node("node1", "10.0.0.1/24", routeReflectorClusterID=ours)
+    far = node("far", "10.0.0.9/24", labels={"far": ""}, routeReflectorClusterID=theirs, asNumber=as_number or 64512)
+    rule = (peer("far", node="node1", peerSelector="has(far)"),)
+    (found,) = neighbours_of("node1", me, far, peers=rule).neighbours
+    assert found.cluster_id == (None if expected is None else ip_address(expected))
+
+
+def test_an_external_speaker_in_our_as_is_a_client_too() -> None:
+    me = node("node1", "10.0.0.1/24", routeReflectorClusterID="1.0.0.1")
+    rule = (peer("tor", peerIP="10.0.0.254", asNumber=64512),)
+    (found,) = neighbours_of("node1", me, peers=rule).neighbours
+    assert str(found.cluster_id) == "1.0.0.1"
 
 
 def test_an_address_that_cannot_be_read_is_listed_too() -> None:
