@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_network
 from typing import Any
 
-from bgp.accept import refusal
+from bgp.accept import Own, refusal
 from bgp.export import exports
 from bgp.learned import InSync, LearnedRoute, Snapshot
 from bgp.mesh import Cluster, Neighbour, mesh
@@ -238,7 +238,7 @@ def _learned(
         for dst in announced[name]:
             if dst.version != version:
                 continue
-            if refusal(dst, said, neighbour=teller, router_id=IPv4Address(0), ownership=judged_by) is None:
+            if refusal(dst, said, neighbour=teller, own=Own(IPv4Address(0)), ownership=judged_by) is None:
                 yield LearnedRoute(dst, (next_hop,), str(teller.address))
 
 

@@ -34,12 +34,13 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {
 
 async def three() -> tuple[World, Station, Station, Station]:
     world = World()
-    stations = [world.station(n, f"10.244.{n}.0/26") for n in (1, 2, 3)]
+    one, two, other = (world.station(n, f"10.244.{n}.0/26") for n in (1, 2, 3))
+    stations = [one, two, other]
     world.mesh(*stations)
     for station in stations:
         await station.start()
     await until(lambda: all_established(stations) and all(len(each.routes) == 2 for each in stations))
-    return world, *stations
+    return world, one, two, other
 
 
 def ups(station: Station, other: Station) -> int:
