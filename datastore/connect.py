@@ -4,6 +4,7 @@ DATASTORE_TYPE   sqlite, etcdv3 or kubernetes, as upstream calls them; where it 
                  names any, and otherwise sqlite
 DATASTORE_PATH   the file of sqlite; its directory must exist
 ETCD_...         see :mod:`datastore.etcd_settings`
+KUBECONFIG, K8S_...  see :mod:`datastore.kubernetes.access`
 """
 
 from __future__ import annotations
@@ -51,12 +52,14 @@ def _etcd(environ: Environ, executor: Executor | None) -> Store:
     return EtcdStore(settings_from(environ))
 
 
-def _not_yet(environ: Environ, executor: Executor | None) -> Store:
-    raise Rejected("DATASTORE_TYPE", f"{environ['DATASTORE_TYPE']} is not supported yet, only sqlite and etcdv3 are")
+def _kubernetes(environ: Environ, executor: Executor | None) -> Store:
+    from datastore.kubernetes.connect import connect_to
+
+    return connect_to(environ)
 
 
 _DRIVERS: Mapping[str, Callable[[Environ, Executor | None], Store]] = {
     "sqlite": _sqlite,
     "etcdv3": _etcd,
-    "kubernetes": _not_yet,
+    "kubernetes": _kubernetes,
 }

@@ -53,7 +53,11 @@ async def test_with_an_executor_calls_run_on_its_thread(tmp_path: Path) -> None:
             "etcdv3",
             "error with field ETCD_ENDPOINTS (no etcd endpoints specified: set it, as in http://127.0.0.1:2379)",
         ),
-        ("kubernetes", "error with field DATASTORE_TYPE (kubernetes is not supported yet, only sqlite and etcdv3 are)"),
+        (
+            "kubernetes",
+            "error with field DATASTORE_TYPE (is kubernetes, but no API server is named: set KUBECONFIG or "
+            "K8S_API_ENDPOINT, or run this in a pod of the cluster)",
+        ),
         ("etcd", "error with field DATASTORE_TYPE (etcd is none of sqlite, etcdv3, kubernetes)"),
     ],
 )

@@ -1,0 +1,329 @@
+"""The only door to the API server, and to the files that say how to reach it: requests in, JSON or StoreErrors out.
+
+Speaks HTTP/1.1 over aiohttp. Tokens and certificates are read again when their files change. What the server asks us
+to wait for (429, Retry-After) is waited for, within the request's patience; everything else that fails is the
+caller's to repeat.
+
+A connection through which nothing passes any more is noticed by the kernel: it asks the other end after 10 s of
+silence, every 5 s, and gives up after 25 s. A server that answers there and yet says nothing is noticed by the
+bookmarks that it owes every watch once a minute.
+Source: Kubernetes API concepts (watch, chunked lists), client-go rest and transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from datastore.kubernetes import trouble
+from datastore.kubernetes.kubeconfig import Access
+from datastore.kubernetes.trouble import Asked
+from datastore.store import Rejected, Unavailable
+
+Json = dict[str, Any]
+Query = Mapping[str, str]
+
+REQUEST_PATIENCE_S = 10.0
+CONNECT_PATIENCE_S = 4.0
+LONGEST_SILENCE_S = 90.0
+"""Of a watch. The server sends a bookmark once a minute."""
+_FIRST_PAUSE_S = 0.1
+_KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 10,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 25_000,  # milliseconds, for what was sent and not acknowledged
+}
+_CLOSED = "this client of the datastore was closed"
+
+
+class Client:
+    """Connections are made on the first request. ``requests`` counts what was asked, by verb."""
+
+    def __init__(
+        self, access: Access, *, random: Callable[[], float], longest_silence_s: float = LONGEST_SILENCE_S
+    ) -> None:
+        self.requests: Counter[str] = Counter()
+        self._access = access
+        self._random = random
+        self._longest_silence_s = longest_silence_s
+        self._credentials = _Credentials(access)
+        self._session: aiohttp.ClientSession | None = None
+        self._streams: set[Stream] = set()
+        self._is_closed = False
+
+    async def ask(
+        self, method: str, path: str, asked: Asked, *, query: Query | None = None, body: Json | None = None
+    ) -> Json:
+        """The answer's JSON. A PATCH is a merge patch.
+
+        Raises the StoreError that the answer, or the lack of one, stands for.
+        """
+        deadline = asyncio.get_running_loop().time() + REQUEST_PATIENCE_S
+        tries = 0
+        while True:
+            code, retry_after, text = await self._once(method, path, asked, query, body)
+            if code < 300:
+                return _parsed(text)
+            tries += 1
+            pause_s = self._pause_s(code, retry_after, method, tries)
+            if pause_s is None or asyncio.get_running_loop().time() + pause_s > deadline:
+                raise trouble.of_answer(code, text, asked)
+            await asyncio.sleep(pause_s)
+
+    @asynccontextmanager
+    async def watch(self, path: str, asked: Asked, *, query: Query) -> AsyncIterator[Stream]:
+        """The server has accepted the watch; closed when the block ends. Raises StoreErrors."""
+        with self._told(asked):
+            async with self._request("GET", path, asked, query, None, total_s=None) as response:
+                if response.status != 200:
+                    raise trouble.of_answer(response.status, await response.text(), asked)
+                stream = Stream(response.content, self._longest_silence_s)
+                self._streams.add(stream)
+                try:
+                    yield stream
+                finally:
+                    self._streams.discard(stream)
+
+    async def close(self) -> None:
+        self._is_closed = True
+        for stream in self._streams:
+            stream.end()
+        if self._session is not None:
+            await self._session.close()
+
+    async def _once(
+        self, method: str, path: str, asked: Asked, query: Query | None, body: Json | None
+    ) -> tuple[int, str, str]:
+        with self._told(asked):
+            async with self._request(method, path, asked, query, body, total_s=REQUEST_PATIENCE_S) as response:
+                return response.status, response.headers.get("Retry-After", ""), await response.text()
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, asked: Asked, query: Query | None, body: Json | None, *, total_s: float | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        self.requests[asked.verb] += 1
+        headers = self._credentials.headers()
+        if body is not None:
+            headers["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
+        async with self._connections().request(
+            method,
+            self._access.server + path,
+            params=query,
+            data=None if body is None else json.dumps(body, separators=(",", ":")),
+            headers=headers,
+            ssl=self._credentials.tls(),
+            timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_PATIENCE_S),
+            server_hostname=self._access.server_name or None,
+            allow_redirects=False,
+        ) as response:
+            yield response
+
+    def _connections(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise Unavailable(_CLOSED)
+        if self._session is None:
+            connector = aiohttp.TCPConnector(socket_factory=_socket, limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
+        return self._session
+
+    def _pause_s(self, code: int, retry_after: str, method: str, tries: int) -> float | None:
+        """How long to wait before the same request again; None where that would not help, or might do it twice."""
+        if code == 401 and tries == 1 and self._credentials.have_changed():
+            return 0.0
+        may_repeat = code == 429 or (code in (500, 503, 504) and method == "GET" and retry_after)
+        if not may_repeat:
+            return None
+        given_s = float(retry_after) if retry_after.isdigit() else 0.0
+        return max(given_s, _FIRST_PAUSE_S * 2.0**tries * (1 + self._random()) / 2)
+
+    @contextmanager
+    def _told(self, asked: Asked) -> Iterator[None]:
+        """What goes wrong below HTTP, as a StoreError."""
+        try:
+            yield
+        except (aiohttp.ClientError, OSError) as error:
+            if self._is_closed:
+                raise Unavailable(_CLOSED) from None
+            raise Unavailable(self._explained(error, asked)) from None
+
+    def _explained(self, error: Exception, asked: Asked) -> str:
+        where, how = self._access.server, self._access.how
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            ca = self._access.ca_file or f"the CA of {how}"
+            why = f"{ca} does not vouch for its certificate ({error.certificate_error})"
+            return f"the API server at {where} is not trusted: {why}; give the CA of this cluster"
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return f"the API server's name in {where} (from {how}) cannot be resolved: {error.os_error.strerror}"
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            return f"the API server at {where} (from {how}) and this client find no way to speak TLS: {error.os_error}"
+        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+            return f"nobody listens at {where} (from {how}): see whether the API server runs, and whether it is there"
+        if isinstance(error, TimeoutError):
+            return f"the API server at {where} did not answer {asked.verb} {asked.resource} in time"
+        return f"the connection to the API server at {where} is lost: {error or type(error).__name__}"
+
+
+class Stream:
+    """The events of a watch. A read that is given up loses nothing."""
+
+    def __init__(self, content: aiohttp.StreamReader, longest_silence_s: float) -> None:
+        self._content = content
+        self._longest_silence_s = longest_silence_s
+        self._rest = b""
+        self._reading: asyncio.Timeout | None = None
+        self._is_over = False
+
+    async def read(self, *, patience_s: float | None = None) -> list[Json] | None:
+        """The events that have come, at least one; none when ``patience_s`` are over, None when the server ended it.
+
+        Raises Unavailable after too long a silence, and when its client is closed.
+        """
+        if self._is_over:
+            raise Unavailable(_CLOSED)
+        try:
+            async with asyncio.timeout(self._longest_silence_s if patience_s is None else patience_s) as self._reading:
+                return await self._next()
+        except TimeoutError:
+            if self._is_over:
+                raise Unavailable(_CLOSED) from None
+            if patience_s is None:
+                silence = f"a watch has heard nothing for {self._longest_silence_s:.0f} s"
+                raise Unavailable(f"{silence}: its connection is taken for dead") from None
+            return []
+        finally:
+            self._reading = None
+
+    def end(self) -> None:
+        """Whoever reads, or will, is told that it is over."""
+        self._is_over = True
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(asyncio.get_running_loop().time())
+
+    async def _next(self) -> list[Json] | None:
+        while True:
+            chunk = await self._content.readany()
+            if not chunk:
+                return None
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            if events := [json.loads(line) for line in lines if line.strip()]:
+                return events
+
+
+class _Credentials:
+    """The token and the TLS context, made anew when a file that they come from has changed."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._token, self._token_seen = access.token, _Seen()
+        self._tls: ssl.SSLContext | bool = True
+        self._tls_seen = _Seen()
+        self._was_read = False
+
+    def headers(self) -> dict[str, str]:
+        self.have_changed()
+        headers = {"Accept": "application/json", "User-Agent": "tortie"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        elif self._access.user:
+            headers["Authorization"] = aiohttp.BasicAuth(self._access.user, self._access.password).encode()
+        return headers
+
+    def have_changed(self) -> bool:
+        """Whether the token is another one than before. Raises Unavailable where its file cannot be read."""
+        path = self._access.token_file
+        if not path or not self._token_seen.has_changed([path]):
+            return False
+        before, self._token = self._token, _read(path).strip()
+        return before != self._token
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """Raises Rejected where a certificate cannot be used."""
+        if self._access.server.startswith("http:"):
+            return True
+        files = [path for path in (self._access.ca_file, self._access.cert_file, self._access.key_file) if path]
+        if self._tls_seen.has_changed(files) or not self._was_read:
+            self._tls = _tls_of(self._access)
+            self._was_read = True
+        return self._tls
+
+
+class _Seen:
+    """Which files were there when they were last looked at."""
+
+    def __init__(self) -> None:
+        self._marks: object = None
+
+    def has_changed(self, paths: list[str]) -> bool:
+        marks = []
+        for path in paths:
+            with suppress(OSError):
+                found = Path(path).stat()
+                marks.append((path, found.st_mtime_ns, found.st_ino, found.st_size))
+        changed, self._marks = marks != self._marks, marks
+        return changed
+
+
+def _tls_of(access: Access) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=access.ca_file or None, cadata=access.ca_text or None)
+    except (OSError, ssl.SSLError) as error:
+        raise Rejected(access.ca_file or access.how, f"is no CA that can be read: {error}") from None
+    if access.is_insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        _load_certificate(context, access)
+    except (OSError, ssl.SSLError) as error:
+        raise Rejected(access.cert_file or access.how, f"holds no usable client certificate: {error}") from None
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, access: Access) -> None:
+    """OpenSSL takes files only; texts stand in ones that nobody else can read, and only for that moment."""
+    if not (access.cert_file or access.cert_text):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        cert = access.cert_file or _write(Path(folder, "cert"), access.cert_text)
+        key = access.key_file or (_write(Path(folder, "key"), access.key_text) if access.key_text else None)
+        context.load_cert_chain(cert, key)
+
+
+def _write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"the token {path} cannot be read: {error.strerror}") from None
+
+
+def _parsed(text: str) -> Json:
+    try:
+        found: Json = json.loads(text)
+    except ValueError:
+        raise Unavailable(f"the API server answered what is no JSON: {text[:100]!r}") from None
+    return found
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made

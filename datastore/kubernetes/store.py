@@ -1,0 +1,333 @@
+"""The Store over the Kubernetes API: every operation as the fewest requests that keep its promise.
+
+A kind is a custom resource, or a view: Nodes are Kubernetes' own, WorkloadEndpoints are Pods, Profiles are Namespaces
+and ServiceAccounts. Views are not created or deleted here; what Calico adds to them is patched in.
+
+Compare-and-swap is the server's: a replaced or deleted object must have the revision and uid that were seen. An
+object that cannot be read is left out, counted in ``skipped`` and logged; it stops no other.
+
+A watch is taken up again here when the server ends it after its time, which is no event for anybody. The server
+accepts a watch before it looks whether it still has the changes, so a watch stands only after a moment's silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from datastore.kubernetes import nodes, objects, pods, profiles
+from datastore.kubernetes.client import Client, Json
+from datastore.kubernetes.groups import VIEWS, WITH_STATUS, Group, choose
+from datastore.kubernetes.tell import Teller
+from datastore.kubernetes.trouble import Asked, no_definition
+from datastore.kubernetes.views import View, view_of
+from datastore.resource import Key, Resource, node_of
+from datastore.store import (
+    Change,
+    Compacted,
+    Conflict,
+    Create,
+    Delete,
+    Listing,
+    Mark,
+    Missing,
+    NotSupported,
+    Rejected,
+    StoreError,
+    Unavailable,
+    Update,
+    Write,
+)
+
+PAGE = 500
+SETTLING_S = 0.2
+_SHORTEST_WATCH_S = 1.0
+_TRIES = 10
+
+_log = logging.getLogger("datastore")
+
+
+class KubernetesStore:
+    """One client of an API server.
+
+    Args:
+        group: CALICO_API_GROUP, or "" to use what the server has.
+        use_pod_cidr: addresses are host-local's (USE_POD_CIDR).
+    """
+
+    def __init__(self, client: Client, *, group: str = "", use_pod_cidr: bool = False) -> None:
+        self.skipped: dict[Key, str] = {}
+        self._client = client
+        self._named_group = group
+        self._use_pod_cidr = use_pod_cidr
+        self._group: Group | None = None
+
+    async def get(self, key: Key) -> Resource:
+        if key.kind == "Profile":
+            return await self._profile(key)
+        view = await self._view(key.kind)
+        asked = Asked("get", view.resource, key)
+        found = await self._client.ask("GET", view.path_of(key), asked)
+        resource = self._read(view, found, key)
+        if resource is None or resource.key != key:
+            raise Missing(key)
+        if objects.is_deleted(found):
+            await self._finish_deletion(view, resource)
+            raise Missing(key, "Resource was deleted")
+        return resource
+
+    async def list(self, kind: str, *, namespace: str = "", node: str = "") -> Listing:
+        if kind == "Profile":
+            return await self._profiles()
+        view = await self._view(kind)
+        query = view.selector(node)
+        found, revision = await self._pages(view.path(namespace), Asked("list", view.resource, Key(kind, "")), query)
+        read = (self._read(view, each) for each in found if not objects.is_deleted(each))
+        items = [each for each in read if each is not None and node in ("", node_of(each))]
+        return Listing(tuple(sorted(items, key=lambda item: (item.namespace, item.name))), revision)
+
+    async def create(self, resource: Resource) -> Resource:
+        if resource.kind == "WorkloadEndpoint":
+            return await self._patch_pod(replace(resource, uid=""))
+        if resource.kind in VIEWS:
+            raise NotSupported("Create", resource.key)
+        view = await self._view(resource.kind)
+        fresh = resource.stamped(revision="", uid="", created="")
+        if view.group is Group.V1 and resource.kind not in objects.IPAM:
+            fresh = replace(fresh, created=_now())
+        asked = Asked("create", view.resource, resource.key)
+        made = await self._client.ask(
+            "POST", view.path(resource.namespace), asked, body=objects.to_object(view.group, fresh)
+        )
+        return await self._with_status(view, resource, made)
+
+    async def update(self, resource: Resource) -> Resource:
+        if resource.kind == "Profile":
+            raise NotSupported("Update", resource.key)
+        if resource.kind == "WorkloadEndpoint":
+            return await self._patch_pod(resource)
+        if not resource.revision or (not resource.created and resource.kind != "Node"):
+            resource = await self._completed(resource)
+        view = await self._view(resource.kind)
+        if resource.kind == "Node":
+            return await self._patch_node(view, resource)
+        asked = Asked("update", view.resource, resource.key)
+        made = await self._client.ask(
+            "PUT", view.path_of(resource.key), asked, body=objects.to_object(view.group, resource)
+        )
+        return await self._with_status(view, resource, made)
+
+    async def delete(self, key: Key, *, revision: str = "", uid: str = "") -> Resource:
+        if key.kind == "WorkloadEndpoint":
+            return await self._patch_pod_out(key, revision, uid)
+        if key.kind in VIEWS:
+            raise NotSupported("Delete", key)
+        view = await self._view(key.kind)
+        for _ in range(_TRIES):
+            found = await self.get(key)
+            if revision not in ("", found.revision) or uid not in ("", found.uid):
+                raise Conflict(key)
+            try:
+                await self._remove(view, found)
+            except Conflict:
+                continue  # somebody wrote since; whether that matters is seen on reading it again
+            return found
+        raise Conflict(key)
+
+    async def write_many(self, writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
+        """One after the other. After one that the server did not answer, the rest is not tried."""
+        results: builtins.list[Resource | StoreError] = []
+        lost: Unavailable | None = None
+        for write in writes:
+            try:
+                results.append(lost or await self._write(write))
+            except Unavailable as error:
+                if not results:
+                    raise
+                lost = error
+                results.append(error)
+            except StoreError as error:
+                results.append(error)
+        return results
+
+    async def watch(self, kind: str, *, since: str, node: str = "") -> AsyncGenerator[Change, None]:
+        if kind == "Profile":
+            raise NotSupported("Watch", Key(kind, ""))
+        if not since.isdigit():
+            raise Compacted(kind, since)
+        view = await self._view(kind)
+        teller = Teller(partial(self._read, view), kind, since, node)
+        clock = asyncio.get_running_loop().time
+        while True:
+            begun = clock()
+            asked = Asked("watch", view.resource, Key(kind, ""), teller.since)
+            query = {"watch": "1", "resourceVersion": teller.since, "allowWatchBookmarks": "true"}
+            query |= view.selector(node)
+            async with self._client.watch(view.path(), asked, query=query) as stream:
+                events = await stream.read(patience_s=SETTLING_S)
+                if events == []:
+                    yield Mark(teller.since)
+                    events = await stream.read()
+                while events is not None:
+                    for event in events:
+                        for change in teller.changes(event, asked):
+                            yield change
+                    events = await stream.read()
+            if clock() - begun < _SHORTEST_WATCH_S:
+                raise Unavailable(f"the API server ends watches of {view.resource} at once")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def _view(self, kind: str) -> View:
+        return view_of(await self._its_group(), kind, use_pod_cidr=self._use_pod_cidr)
+
+    async def _its_group(self) -> Group:
+        """Raises Unavailable where the server has neither, Rejected where the user names none of the two."""
+        if self._group is not None:
+            return self._group
+        try:
+            served = {} if self._named_group else await self._client.ask("GET", "/apis", _DISCOVERY)
+            self._group = choose(self._named_group, served)
+        except ValueError:
+            named = " or ".join(group.value for group in Group)
+            raise Rejected("CALICO_API_GROUP", f"must be {named}, not {self._named_group}") from None
+        if self._group is None:
+            raise no_definition(f"of {' or '.join(group.value for group in Group)}")
+        return self._group
+
+    def _read(self, view: View, found: Mapping[str, Any], key: Key | None = None) -> Resource | None:
+        """None for what is no object of that kind, or cannot be read; the latter is counted and logged once."""
+        try:
+            resource = view.read(found)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._skip(key or _key_of(view.kind, found), f"{type(error).__name__}: {error}")
+            return None
+        if resource is not None:
+            self.skipped.pop(resource.key, None)
+        return resource
+
+    def _skip(self, key: Key, why: str) -> None:
+        if self.skipped.get(key) != why:
+            _log.warning("object.skipped object=%s why=%r", key, why)
+        self.skipped[key] = why
+
+    async def _pages(self, path: str, asked: Asked, selector: Mapping[str, str]) -> tuple[Sequence[Json], str]:
+        """All of a list and its revision. What expires between two pages is asked for again, whole."""
+        items: builtins.list[Json] = []
+        query = {**selector, "limit": str(PAGE)}
+        while True:
+            try:
+                page = await self._client.ask("GET", path, asked, query=query)
+            except Compacted:
+                items, query = [], {**selector}
+                continue
+            items += page.get("items") or ()
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return items, str(page["metadata"]["resourceVersion"])
+            query["continue"] = token
+
+    async def _profile(self, key: Key) -> Resource:
+        if key.name == profiles.DEFAULT_ALLOW.name:
+            return profiles.DEFAULT_ALLOW
+        path, kind = profiles.paths_of(key.name)
+        if not path:
+            raise Missing(key)
+        resource, read = _PROFILES[kind]
+        return read(await self._client.ask("GET", path, Asked("get", resource, key)))
+
+    async def _profiles(self) -> Listing:
+        items, revisions = [profiles.DEFAULT_ALLOW], []
+        for resource, read in _PROFILES.values():
+            found, revision = await self._pages(f"/api/v1/{resource}", Asked("list", resource, Key("Profile", "")), {})
+            items += map(read, found)
+            revisions.append(revision)
+        return Listing(tuple(sorted(items, key=lambda item: item.name)), "/".join(revisions))
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def _write(self, write: Write) -> Resource:
+        match write:
+            case Create(resource):
+                return await self.create(resource)
+            case Update(resource):
+                return await self.update(resource)
+            case Delete(key, revision, uid):
+                return await self.delete(key, revision=revision, uid=uid)
+
+    async def _completed(self, resource: Resource) -> Resource:
+        """With the creation time that it has. Raises Missing; Conflict where it names no revision."""
+        stored = await self.get(resource.key)
+        if not resource.revision:
+            raise Conflict(resource.key)
+        return replace(resource, created=stored.created)
+
+    async def _with_status(self, view: View, wanted: Resource, made: Json) -> Resource:
+        """The status of some kinds is written apart, and only where it says something new."""
+        if wanted.kind in WITH_STATUS and wanted.status and wanted.status != made.get("status"):
+            asked = Asked("update", f"{view.resource}/status", wanted.key)
+            body = {**made, "status": wanted.status}
+            made = await self._client.ask("PUT", f"{view.path_of(wanted.key)}/status", asked, body=body)
+        return objects.from_object(view.group, wanted.kind, made)
+
+    async def _finish_deletion(self, view: View, marked: Resource) -> None:
+        try:
+            await self._remove(view, marked)
+        except (Conflict, Missing):
+            return
+
+    async def _remove(self, view: View, seen: Resource) -> None:
+        """Delete exactly what was seen. Raises Missing, Conflict."""
+        preconditions = {"uid": objects.stored_uid(view.group, seen.uid), "resourceVersion": seen.revision}
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+        asked = Asked("delete", view.resource, seen.key)
+        await self._client.ask("DELETE", view.path_of(seen.key), asked, body=body)
+
+    async def _patch_node(self, view: View, resource: Resource) -> Resource:
+        asked = Asked("patch", "nodes/status", resource.key)
+        made = await self._client.ask(
+            "PATCH", f"{view.path_of(resource.key)}/status", asked, body=nodes.patch_of(resource)
+        )
+        return nodes.from_node(made, use_pod_cidr=self._use_pod_cidr)
+
+    async def _patch_pod(self, resource: Resource) -> Resource:
+        """What the pod says of the endpoint afterwards, and what it cannot say as it was written."""
+        found = await self._patch_pod_status(resource.key, pods.patch_in(resource))
+        return replace(found, spec={**found.spec, **resource.spec})
+
+    async def _patch_pod_out(self, key: Key, revision: str, uid: str) -> Resource:
+        return await self._patch_pod_status(key, pods.patch_out(revision=revision, uid=uid))
+
+    async def _patch_pod_status(self, key: Key, body: Json) -> Resource:
+        view = await self._view("WorkloadEndpoint")
+        asked = Asked("patch", "pods/status", key)
+        made = await self._client.ask("PATCH", f"{view.path_of(key)}/status", asked, body=body)
+        found = self._read(view, made, key)
+        if found is None:
+            raise Missing(key, "the pod is not on a node, or in its node's own network")
+        return found
+
+
+_DISCOVERY = Asked("get", "apigroups", Key("", ""))
+_PROFILES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Resource]]] = {
+    "Namespace": ("namespaces", profiles.from_namespace),
+    "ServiceAccount": ("serviceaccounts", profiles.from_account),
+}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _key_of(kind: str, found: Mapping[str, Any]) -> Key:
+    metadata = found.get("metadata") or {}
+    return Key(kind, str(metadata.get("name")), str(metadata.get("namespace") or ""))

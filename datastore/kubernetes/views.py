@@ -1,0 +1,52 @@
+"""How each kind is read: where its objects are, what makes a document of one, and which the server can pick. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from datastore.kubernetes import nodes, objects, pods
+from datastore.kubernetes.groups import Group, collection, resource_name
+from datastore.resource import Key, Resource
+from datastore.store import Missing
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """``resource``: what RBAC calls it. ``read`` gives None for what is none of this kind, and raises ValueError,
+    TypeError, KeyError or AttributeError for what cannot be read. ``node_field``: by which the server finds a node's
+    own, "" where it cannot."""
+
+    group: Group
+    kind: str
+    resource: str
+    read: Callable[[Mapping[str, Any]], Resource | None]
+    node_field: str = ""
+
+    def path(self, namespace: str = "") -> str:
+        if self.kind == "Node":
+            return "/api/v1/nodes"
+        if self.kind == "WorkloadEndpoint":
+            return f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
+        return collection(self.group, self.kind, namespace)
+
+    def path_of(self, key: Key) -> str:
+        """Raises Missing where the name can be no object's."""
+        name = pods.pod_of(key) if self.kind == "WorkloadEndpoint" else key.name
+        if not name:
+            raise Missing(key, "malformed WorkloadEndpoint name - unable to determine Pod name")
+        return f"{self.path(key.namespace)}/{name}"
+
+    def selector(self, node: str) -> dict[str, str]:
+        """The query by which the server picks what belongs to a node; empty where it cannot, or for all (node "")."""
+        return {"fieldSelector": f"{self.node_field}={node}"} if node and self.node_field else {}
+
+
+def view_of(group: Group, kind: str, *, use_pod_cidr: bool) -> View:
+    if kind == "Node":
+        return View(group, kind, "nodes", partial(nodes.from_node, use_pod_cidr=use_pod_cidr), "metadata.name")
+    if kind == "WorkloadEndpoint":
+        return View(group, kind, "pods", pods.from_pod, "spec.nodeName")
+    return View(group, kind, resource_name(group, kind), partial(objects.from_object, group, kind))
