@@ -2,6 +2,7 @@
 #
 #   prepare_python EXTRAS      .venv in the project's root with the project and e.g. "[test]"
 #   prepare_python_iptables    the extra "iptables", which is compiled, in that environment
+#   prepare_kube_apiserver     kube-apiserver, built from its Go module where there is none (minutes, once)
 #   prepare_programs P=PKG...  for each program P that is not on PATH, Debian's package PKG (root and apt-get permitting)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -67,4 +68,14 @@ prepare_python_iptables() {
     .venv/bin/python -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
         install_packages python3-dev || say "could not install Python's headers"
     .venv/bin/pip install --quiet --disable-pip-version-check -e ".[iptables]" || say "could not build python-iptables"
+}
+
+prepare_kube_apiserver() {
+    local built="${XDG_CACHE_HOME:-$HOME/.cache}/tortie-tests"
+    PATH="${KUBEBUILDER_ASSETS:-/nonexistent}:$PATH:$built" command -v kube-apiserver >/dev/null && return 0
+    command -v go >/dev/null || { say "no kube-apiserver (KUBEBUILDER_ASSETS, PATH), and no Go to build one"; return 0; }
+    say "building kube-apiserver (minutes, once; it goes to $built)"
+    mkdir -p "$built"
+    (cd tests/servers/kube && CGO_ENABLED=0 go build -ldflags='-s -w' -o "$built/kube-apiserver.$$" .) &&
+        mv "$built/kube-apiserver.$$" "$built/kube-apiserver" || say "could not build kube-apiserver"
 }

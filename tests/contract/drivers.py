@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from datastore.resource import Resource
 from datastore.sqlite import SqliteStore
 from datastore.store import Store
 from tests.etcd_server import EtcdServer, shared_server
+from tests.servers.kubernetes import KubeServer, contract_server
 
 
 class Datastore(Protocol):
@@ -96,11 +98,33 @@ def _etcd(folder: Path) -> Iterator[Datastore]:
     yield _InEtcd(server)
 
 
+class _InKubernetes:
+    def __init__(self, server: KubeServer) -> None:
+        self._server = server
+
+    def client(self) -> Store:
+        return self._server.store()
+
+    async def forget_changes(self, kind: str) -> None:
+        store = self.client()
+        await overflow_the_log(store, kind)
+        revision = (await store.list(kind)).revision
+        await store.close()
+        self._server.compact(revision)
+
+
+@contextmanager
+def _kubernetes(folder: Path) -> Iterator[Datastore]:
+    server = contract_server()
+    server.clear()
+    yield _InKubernetes(server)
+
+
 async def overflow_the_log(store: Store, kind: str) -> None:
     """Writes more changes than a datastore with KEPT keeps, and leaves nothing."""
     last = await store.create(Resource(kind, "overflow"))
-    for _ in range(CHANGES_OF_AN_OVERFLOW - 2):
-        last = await store.update(last)
+    for number in range(CHANGES_OF_AN_OVERFLOW - 2):
+        last = await store.update(replace(last, spec={"number": number}))  # what changes nothing need be no change
     await store.delete(last.key)
 
 
@@ -109,6 +133,7 @@ DRIVERS: Mapping[str, Callable[[Path], AbstractContextManager[Datastore]]] = {
     "sqlite": _sqlite,
     "sqlite with a thread": _sqlite_with_a_thread,
     "etcd": _etcd,
+    "kubernetes": _kubernetes,
 }
-SERVERS = ("etcd",)
+SERVERS = ("etcd", "kubernetes")
 """Those that need a program."""

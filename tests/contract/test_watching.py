@@ -84,8 +84,8 @@ async def test_a_watch_tells_of_its_own_kind_only(datastore: Datastore) -> None:
         start = await store.list("IPPool")
         async with aclosing(store.watch("IPPool", since=start.revision)) as watch:
             await first_of(watch)
-            await store.create(Resource("Node", "other"))
-            await store.delete(Key("Node", "other"))
+            await store.create(Resource("BGPPeer", "other"))
+            await store.delete(Key("BGPPeer", "other"))
             await store.create(pool("mine"))
             assert await take(watch, 1) == ["put IPPool(mine) 1"]
 
@@ -116,7 +116,7 @@ async def test_a_watch_of_a_node_sees_an_object_come_and_go_with_its_node(datast
         start = await store.list("HostEndpoint")
         here = await store.create(endpoint("a", "node1"))
         moved = await store.update(replace(here, spec={"node": "node2"}))
-        stays = await store.update(replace(moved, spec={"node": "node2", "n": 2}))
+        stays = await store.update(replace(moved, spec={"node": "node2", "number": 2}))
         back = await store.update(replace(stays, spec={"node": "node1"}))
         await store.delete(back.key)
         seen = {
@@ -194,20 +194,20 @@ async def test_a_watcher_who_falls_far_behind_is_told_everything_or_that_it_is_t
 
 async def test_two_watches_of_one_client_do_not_disturb_each_other(datastore: Datastore) -> None:
     async with clients(datastore) as (store,):
-        pools, nodes = await store.list("IPPool"), await store.list("Node")
+        pools, peers = await store.list("IPPool"), await store.list("BGPPeer")
         async with (
             aclosing(store.watch("IPPool", since=pools.revision)) as one,
             aclosing(store.watch("IPPool", since=pools.revision)) as two,
-            aclosing(store.watch("Node", since=nodes.revision)) as three,
+            aclosing(store.watch("BGPPeer", since=peers.revision)) as three,
         ):
             assert [await first_of(watch) for watch in (one, two, three)] == ["mark"] * 3
             await store.create(pool("a"))
             assert await take(one, 1) == ["put IPPool(a) 1"]
             await one.aclose()
-            await store.create(Resource("Node", "n"))
+            await store.create(Resource("BGPPeer", "n"))
             await store.create(pool("b"))
             assert await take(two, 2) == ["put IPPool(a) 1", "put IPPool(b) 1"]
-            assert await take(three, 1) == ["put Node(n) "]
+            assert await take(three, 1) == ["put BGPPeer(n) "]
 
 
 async def test_a_watch_that_waits_ends_with_an_error_when_its_client_is_closed(datastore: Datastore) -> None:

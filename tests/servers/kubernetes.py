@@ -1,0 +1,151 @@
+"""A real kube-apiserver on loopback for the tests; the process that asks for one has it to itself until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import ctypes
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from datastore.kubernetes import access as access_to
+from datastore.kubernetes.client import Client
+from datastore.kubernetes.groups import VIEWS, Group
+from datastore.kubernetes.store import KubernetesStore
+from datastore.kubernetes.trouble import Asked
+from datastore.resource import KINDS, Key
+from lab import apiserver
+from lab.apiserver import ADMIN, free_port
+from manifests.crds import definitions
+
+Json = dict[str, Any]
+
+_DIE_WITH_PARENT = 1
+_libc = ctypes.CDLL(None)
+
+
+class KubeServer:
+    """Two processes and a folder. Ends with the process that made it, however that ends."""
+
+    def __init__(self, *, options: Sequence[str] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kube-"))
+        self.server = apiserver.prepare(
+            self.folder, "127.0.0.1", port=free_port(), etcd_ports=(free_port(), free_port()), options=options
+        )
+        self._etcd = self._start("etcd", self.server.etcd)
+        self._apiserver = self._start("apiserver", self.server.apiserver)
+        asyncio.run(apiserver.wait_until_ready(self.server))
+
+    def store(self, user: str = ADMIN, **environment: str) -> KubernetesStore:
+        return KubernetesStore(self.client(user, **environment))
+
+    def client(self, user: str = ADMIN, **environment: str) -> Client:
+        found = access_to.find(
+            {**self.server.environment(user), **environment}, lambda path: Path(path).read_text(encoding="utf-8")
+        )
+        return Client(found, random=Random().random)
+
+    def ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        """As the administrator, from a test that has no event loop."""
+
+        async def go() -> Json:
+            client = self.client()
+            try:
+                return await client.ask(method, path, Asked(method.lower(), path, Key("", "")), body=body)
+            finally:
+                await client.close()
+
+        return asyncio.run(go())
+
+    def install(self, wanted: Sequence[Mapping[str, Any]]) -> None:
+        async def go() -> None:
+            client = self.client()
+            await apiserver.install(client, wanted)
+            await client.close()
+
+        asyncio.run(go())
+
+    def clear(self) -> None:
+        """Delete whatever a test left."""
+
+        async def go() -> None:
+            store = self.store()
+            listed = await asyncio.gather(*(store.list(kind) for kind in KINDS if kind not in VIEWS))
+            await asyncio.gather(*(store.delete(item.key) for listing in listed for item in listing.items))
+            await store.close()
+
+        asyncio.run(go())
+
+    def compact(self, revision: str) -> None:
+        """etcd forgets how it came to what is stored now."""
+        body = json.dumps({"revision": revision, "physical": True}).encode()
+        urllib.request.urlopen(f"{self.server.etcd_url}/v3/kv/compaction", data=body).close()
+
+    def stop_apiserver(self, how: signal.Signals = signal.SIGTERM) -> None:
+        self._apiserver.send_signal(how)
+        self._apiserver.wait(30)
+
+    def start_apiserver(self) -> None:
+        self._apiserver = self._start("apiserver", self.server.apiserver)
+
+    def end(self) -> None:
+        for process in (self._apiserver, self._etcd):
+            process.kill()
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"{name}.log").open("ab")
+        return subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            cwd=self.folder,
+            preexec_fn=lambda: _libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL),
+        )
+
+
+def skip_where_none_can_run() -> None:
+    if lack := apiserver.missing():
+        pytest.skip(lack)
+
+
+@cache
+def contract_server() -> KubeServer:
+    """Its custom resources hold anything, as the contract tests write it. It keeps changes until it is told to forget
+    them: a watch cache would have its own mind about that."""
+    skip_where_none_can_run()
+    server = KubeServer(options=("--watch-cache=false",))
+    atexit.register(server.end)
+    server.install([_permissive(each) for each in definitions(Group.V1)])
+    return server
+
+
+@cache
+def strict_server() -> KubeServer:
+    """As clusters have it: Calico's definitions, and the watch cache."""
+    skip_where_none_can_run()
+    server = KubeServer()
+    atexit.register(server.end)
+    server.install(definitions(Group.V1))
+    return server
+
+
+def _permissive(definition: Json) -> Json:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    versions = [
+        {"name": each["name"], "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+        for each in definition["spec"]["versions"]
+    ]
+    return {**definition, "spec": {**definition["spec"], "versions": versions}}
