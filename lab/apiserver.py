@@ -165,8 +165,8 @@ async def wait_until_ready(server: Server, *, patience_s: float = 60.0) -> None:
         async with asyncio.timeout(patience_s):
             while True:
                 try:
-                    await client.ask("GET", "/api", _anything("get", "api"))
-                    await client.ask("GET", "/readyz?verbose=false", _anything("get", "readyz"))
+                    await client.ask("GET", "/api", anything("get", "api"))
+                    await client.ask("GET", "/readyz?verbose=false", anything("get", "readyz"))
                 except (Unavailable, Forbidden) as error:
                     if "no JSON" in str(error):  # the text "ok"
                         return
@@ -178,12 +178,12 @@ async def wait_until_ready(server: Server, *, patience_s: float = 60.0) -> None:
 async def install(client: Client, definitions: Sequence[Mapping[str, Any]]) -> None:
     """Make the custom resources, and wait until all of them are served."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    before = await client.ask("GET", path, _anything("list", "customresourcedefinitions"))
+    before = await client.ask("GET", path, anything("list", "customresourcedefinitions"))
     for each in definitions:
         await make(client, path, each)
     wanted = {each["metadata"]["name"] for each in definitions}
     query = {"watch": "1", "resourceVersion": before["metadata"]["resourceVersion"]}
-    async with client.watch(path, _anything("watch", "customresourcedefinitions"), query=query) as stream:
+    async with client.watch(path, anything("watch", "customresourcedefinitions"), query=query) as stream:
         while wanted and (events := await stream.read()) is not None:
             wanted -= {each["object"]["metadata"]["name"] for each in events if _is_established(each["object"])}
 
@@ -191,7 +191,7 @@ async def install(client: Client, definitions: Sequence[Mapping[str, Any]]) -> N
 async def make(client: Client, path: str, what: Mapping[str, Any]) -> dict[str, Any]:
     """Create an object; one that is there stays."""
     try:
-        return await client.ask("POST", path, _anything("create", path.rpartition("/")[2]), body=dict(what))
+        return await client.ask("POST", path, anything("create", path.rpartition("/")[2]), body=dict(what))
     except Exists:
         return {}
 
@@ -201,5 +201,5 @@ def _is_established(definition: Mapping[str, Any]) -> bool:
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
-def _anything(verb: str, resource: str) -> Asked:
+def anything(verb: str, resource: str) -> Asked:
     return Asked(verb, resource, Key(resource, ""))

@@ -10,14 +10,14 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import cni_plugin.plugin
 from datastore.resources import EncapMode
 from felix.startup import BadEnvironment, modes_from
-from lab import daemons, etcd, namespaces, plan, runtime, state
+from lab import control_plane, daemons, etcd, namespaces, plan, runtime, state
 from lab.namespaces import Holder
 from lab.node import LabError, environment_of, make_fabric, make_node, remove_node, run_ip, write_file
 from lab.plan import BadWish, NodePlan
@@ -75,6 +75,8 @@ def add_node(name: str, say: Say) -> NodeState:
             daemons.start_all(lab, [(node, daemon) for daemon in daemons.NAMES])
         except BaseException:
             _leave(lab, node)
+            if control_plane.is_used(lab):
+                control_plane.remove_node(lab, node.name)
             raise
         say(f"{node.name} at {node.address} joined")
         return node
@@ -86,11 +88,15 @@ def delete_node(name: str, node_name: str) -> None:
         lab = state.load(name)
         node = lab.node(node_name)
         _leave(lab, node)
+        if control_plane.is_used(lab):
+            control_plane.remove_node(lab, node_name)
         status, output = namespaces.run_inside(
             lab.fabric,
             ["calicoctl", "delete", "node", node_name, "--skip-not-exists"],
-            environment=environment_of("", lab.environment),
+            environment=environment_of("", {**lab.environment, **control_plane.admin_environment(lab)}),
         )
+        if control_plane.is_used(lab):
+            control_plane.collect_pods(lab, node_name)
         if status:
             raise LabError(f"calicoctl delete node {node_name}: {output.decode(errors='replace')}")
 
@@ -98,8 +104,8 @@ def delete_node(name: str, node_name: str) -> None:
 def _check(wish: Wish) -> None:
     if wish.datastore == "etcd":
         etcd.check()
-    elif wish.datastore != "sqlite":
-        raise BadWish(f"--datastore {wish.datastore}: only sqlite and etcd exist so far")
+    elif wish.datastore not in ("sqlite", "kubernetes"):
+        raise BadWish(f"--datastore {wish.datastore}: there are sqlite, etcd and kubernetes")
     try:
         modes_from(_environment(wish, Path()))
     except BadEnvironment as error:
@@ -131,6 +137,11 @@ def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
     _check_kernel(wish, fabric)
     if wish.datastore == "etcd":
         etcd.make(fabric, folder)
+    if wish.datastore == "kubernetes":
+        say("starting the API server")
+        found = control_plane.start(lab.name, fabric, str(plan.GATEWAY))
+        lab = replace(lab, environment={**lab.environment, **found})
+        state.save(lab)
     for count, wanted in enumerate(plans, 1):
         lab = _join(lab, wanted)
         if count % 10 == 0:
@@ -177,6 +188,8 @@ def _install(lab: LabState, node: NodeState) -> None:
 
 def _register(lab: LabState, node: NodeState) -> None:
     """``calico-node -startup``: the Node object, and with the first node the pool."""
+    if control_plane.is_used(lab):
+        control_plane.add_node(lab, node.name, node.address)
     environment = environment_of(node.name, lab.environment) | {"IP": str(IPv4Interface(node.address))}
     status, output = namespaces.run_inside(node.holder, ["calico-node", "-startup"], environment=environment)
     if status:

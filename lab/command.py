@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lab import cluster, daemons, namespaces, runtime, state
+from lab import cluster, control_plane, daemons, namespaces, runtime, state
 from lab.namespaces import NamespaceError
 from lab.node import LabError, environment_of
 from lab.plan import BadWish
@@ -132,8 +132,9 @@ _DAEMON_ACTIONS: dict[str, Callable[[LabState, NodeState, str], None]] = {
 def _ctl(arguments: argparse.Namespace) -> int:
     lab = state.load(arguments.name)
     program = shutil.which("calicoctl", path=environment_of("", lab.environment)["PATH"]) or "calicoctl"
-    namespaces.enter_netns(Path(f"/proc/{lab.fabric.pid}/ns/net"))  # where etcd is; files stay the machine's
-    os.execve(program, ["calicoctl", *arguments.words], {**os.environ, **lab.environment})
+    environment = {**os.environ, **lab.environment, **control_plane.admin_environment(lab)}
+    namespaces.enter_netns(Path(f"/proc/{lab.fabric.pid}/ns/net"))  # where servers are; files stay the machine's
+    os.execve(program, ["calicoctl", *arguments.words], environment)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,8 @@ from ipaddress import IPv4Interface, IPv4Network
 UPLINK = "ens33"
 FIRST_HOST = 10
 SUBNET = IPv4Network("192.168.50.0/24")
+GATEWAY = SUBNET[1]
+"""The fabric's own address there."""
 FAR_SUBNET = IPv4Network("192.168.51.0/24")
 FAR_HOST = 12
 LARGEST_NEAR = 240

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import namespaces
+from lab import control_plane, namespaces
 from lab.node import LabError, environment_of
 from lab.state import LabState, NodeState, folder
 
@@ -64,6 +64,10 @@ def add_pod(
     if any(pod.name == name and pod.namespace == namespace for pod in pods(lab, node)):
         raise LabError(f"{node.name} has a pod {namespace}/{name} already")
     pod = Pod(name, namespace, container or secrets.token_hex(32), is_plain=bool(container))
+    if control_plane.is_used(lab):
+        if pod.is_plain:
+            raise LabError("Kubernetes knows no plain containers: this lab's datastore takes pods only")
+        control_plane.add_pod(lab, node.name, namespace, name)
     _run(lab, node, ["ip", "netns", "add", pod.netns])
     _run(lab, node, ["ip", "-n", pod.netns, "link", "set", "lo", "up"])  # a runtime's own part
     try:
@@ -71,6 +75,8 @@ def add_pod(
     except PluginError:
         run_chain(lab, node, pod, "DEL", capabilities)
         _run(lab, node, ["ip", "netns", "del", pod.netns])
+        if control_plane.is_used(lab):
+            control_plane.remove_pod(lab, namespace, name)
         raise
     _save(lab, node, [*pods(lab, node), pod])
     return result
@@ -81,6 +87,8 @@ def delete_pod(lab: LabState, node: NodeState, wanted: str) -> None:
     run_chain(lab, node, pod, "DEL")
     _run(lab, node, ["ip", "netns", "del", pod.netns])
     _save(lab, node, [each for each in pods(lab, node) if each != pod])
+    if control_plane.is_used(lab):
+        control_plane.remove_pod(lab, pod.namespace, pod.name)
 
 
 def find(lab: LabState, node: NodeState, wanted: str) -> Pod:

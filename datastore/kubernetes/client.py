@@ -34,7 +34,7 @@ Json = dict[str, Any]
 Query = Mapping[str, str]
 
 REQUEST_PATIENCE_S = 10.0
-CONNECT_PATIENCE_S = 4.0
+CONNECT_PATIENCE_S = 8.0
 LONGEST_SILENCE_S = 90.0
 """Of a watch. The server sends a bookmark once a minute."""
 _FIRST_PAUSE_S = 0.1

@@ -127,6 +127,7 @@ class KubernetesStore:
         if key.kind == "WorkloadEndpoint":
             return await self._patch_pod_out(key, revision, uid)
         if key.kind in VIEWS:
+            await self.get(key)
             raise NotSupported("Delete", key)
         view = await self._view(key.kind)
         for _ in range(_TRIES):

@@ -99,7 +99,7 @@ def _machine() -> list[str]:
     [
         (cluster.Wish(name="Bad Name"), "--name 'Bad Name'"),
         (cluster.Wish(name="t0-no", nodes=0), "a lab has at least one node"),
-        (cluster.Wish(name="t0-no", datastore="kubernetes"), "only sqlite and etcd exist so far"),
+        (cluster.Wish(name="t0-no", datastore="mongodb"), "there are sqlite, etcd and kubernetes"),
         (cluster.Wish(name="t0-no", vxlan="Allways"), "CALICO_IPV4POOL_VXLAN=Allways: must be Never"),
         (cluster.Wish(name="t0-no", vxlan="Always", ipip="CrossSubnet"), "one of them must be Never"),
         (cluster.Wish(name="t0-no", pool="10.0.0.1/16"), "--pool 10.0.0.1/16"),

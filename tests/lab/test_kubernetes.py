@@ -1,0 +1,126 @@
+"""The main job on a Kubernetes API server: pods are connected, and stay so while the server is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lab import apiserver, cluster, control_plane, namespaces, runtime, state
+from lab.node import environment_of
+from tests.lab.testbed import Testbed
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.server,
+    pytest.mark.skipif(bool(apiserver.missing()), reason=apiserver.missing()),
+]
+
+A, B, GOES = ("node1", "a"), ("node2", "b"), ("node1", "goes")
+CONF = '{"cniVersion": "1.1.0", "name": "k8s-pod-network", "type": "calico"}'
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Testbed]:
+    """Two nodes. A test leaves it as it found it."""
+    wish = cluster.Wish(name=f"t{os.getpid()}-kube", nodes=2, datastore="kubernetes")
+    made = cluster.up(wish, lambda line: None)
+    try:
+        yield Testbed(made)
+    finally:
+        if state.folder(wish.name).exists():
+            cluster.down(wish.name)
+
+
+def calicoctl(lab: Testbed, *words: str) -> str:
+    """As an administrator, who may do more than a node."""
+    environment = environment_of("", {**lab.lab.environment, **control_plane.admin_environment(lab.lab)})
+    status, output = namespaces.run_inside(lab.lab.fabric, ["calicoctl", *words], environment=environment)
+    assert status == 0, output.decode()
+    return output.decode()
+
+
+def plugin(lab: Testbed, command: str, pod: str, container: str, netns: str) -> tuple[int, str]:
+    arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID={container}"
+    return lab.plugin(
+        "node1",
+        CONF,
+        COMMAND=command,
+        CONTAINERID=container,
+        NETNS=netns,
+        IFNAME="eth0",
+        PATH="/opt/cni/bin",
+        ARGS=arguments,
+    )
+
+
+def test_pods_reach_each_other_and_kubernetes_knows_their_addresses(lab: Testbed) -> None:
+    with lab.pods(A, B) as (a, b):
+        lab.eventually(lambda: lab.ping(*A, b), what="the pods reach each other")
+        assert lab.routes("node1") == (
+            "default via 192.168.50.1 dev ens33 proto static metric 100\n"
+            "10.244.104.0/26 via 192.168.50.11 dev ens33 proto bird\n"
+            f"{a} dev {_device(lab, 'a')} scope link\n"
+            "blackhole 10.244.166.128/26 proto bird\n"
+            "192.168.50.0/24 dev ens33 proto kernel scope link src 192.168.50.10 metric 100\n"
+        )
+        shown = json.loads(calicoctl(lab, "get", "wep", "-A", "-o", "json"))
+        assert [each["spec"]["ipNetworks"] for each in shown["items"]] == [[f"{a}/32"], [f"{b}/32"]]
+    assert "found 0 problems" in calicoctl(lab, "ipam", "check")
+
+
+def test_a_node_that_joins_is_reached_and_one_that_is_deleted_leaves_nothing(lab: Testbed) -> None:
+    joined = cluster.add_node(lab.lab.name, lambda line: None).name
+    lab.add_pod(*A)
+    lab.add_pod(joined, "there")
+    address = lab.address(joined, "there")
+    lab.eventually(lambda: lab.ping(*A, address), what=f"{joined}'s pod is reached")
+    cluster.delete_node(lab.lab.name, joined)
+    lab.reload()
+    lab.eventually(lambda: "192.168.50.12" not in lab.routes("node1"), what=f"no route to {joined}")
+    lab.del_pod(*A)
+    assert joined not in calicoctl(lab, "ipam", "show", "--show-blocks") + calicoctl(lab, "get", "nodes")
+
+
+def test_while_the_server_is_away_packets_flow_add_waits_and_del_is_done_later(lab: Testbed) -> None:
+    control_plane.add_pod(lab.lab, "node1", "default", "late")
+    lab.run("node1", "ip", "netns", "add", "late")
+    with lab.pods(A, B, GOES) as (_, b, gone):
+        lab.eventually(lambda: lab.ping(*A, b), what="the pods reach each other")
+        table = lab.routes("node1")
+        with lab.flow(A, B) as flow:
+            control_plane.kill_apiserver(lab.lab)
+            began = time.monotonic()
+            status, output = plugin(lab, "ADD", "late", "late", "/run/netns/late")
+            assert (status, json.loads(output)["code"]) == (1, 11), output
+            assert time.monotonic() - began < 6
+            for daemon in ("felix", "bgp"):
+                lab.kill("node1", daemon)
+                lab.begin_unheard("node1", daemon)
+            container = runtime.find(lab.lab, lab.node("node1"), "goes").container
+            assert plugin(lab, "DEL", "goes", container, "") == (0, "")
+            assert set(table.splitlines()) - set(lab.routes("node1").splitlines()) <= {
+                f"{gone} dev {_device(lab, 'goes')} scope link"
+            }
+            control_plane.start_apiserver(lab.lab)
+            lab.eventually(
+                lambda: plugin(lab, "ADD", "late", "late", "/run/netns/late")[0] == 0, what="ADD works", patience_s=30
+            )
+        assert flow.lost == 0
+        assert plugin(lab, "DEL", "late", "late", "/run/netns/late") == (0, "")
+        lab.eventually(
+            lambda: f"{gone} is not assigned" in calicoctl(lab, "ipam", "show", f"--ip={gone}"),
+            what="the address of the pod that went meanwhile is free",
+            patience_s=30,
+        )
+    control_plane.remove_pod(lab.lab, "default", "late")
+    assert "found 0 problems" in calicoctl(lab, "ipam", "check")
+
+
+def _device(lab: Testbed, pod: str) -> str:
+    from datastore import names
+
+    return names.pod_device("default", pod)
