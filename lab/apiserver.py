@@ -178,11 +178,12 @@ async def wait_until_ready(server: Server, *, patience_s: float = 60.0) -> None:
 async def install(client: Client, definitions: Sequence[Mapping[str, Any]]) -> None:
     """Make the custom resources, and wait until all of them are served."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    before = await client.ask("GET", path, anything("list", "customresourcedefinitions"))
     for each in definitions:
         await make(client, path, each)
+    now = await client.ask("GET", path, anything("list", "customresourcedefinitions"))
     wanted = {each["metadata"]["name"] for each in definitions}
-    query = {"watch": "1", "resourceVersion": before["metadata"]["resourceVersion"]}
+    wanted -= {each["metadata"]["name"] for each in now["items"] if _is_established(each)}
+    query = {"watch": "1", "resourceVersion": now["metadata"]["resourceVersion"]}
     async with client.watch(path, anything("watch", "customresourcedefinitions"), query=query) as stream:
         while wanted and (events := await stream.read()) is not None:
             wanted -= {each["object"]["metadata"]["name"] for each in events if _is_established(each["object"])}

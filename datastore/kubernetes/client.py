@@ -19,7 +19,7 @@ import ssl
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +84,17 @@ class Client:
     @asynccontextmanager
     async def watch(self, path: str, asked: Asked, *, query: Query) -> AsyncIterator[Stream]:
         """The server has accepted the watch; closed when the block ends. Raises StoreErrors."""
-        with self._told(asked):
-            async with self._request("GET", path, asked, query, None, total_s=None) as response:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._told(asked))
+            async with asyncio.timeout(REQUEST_PATIENCE_S):
+                request = self._request("GET", path, asked, query, None, total_s=None)
+                response = await stack.enter_async_context(request)
                 if response.status != 200:
                     raise trouble.of_answer(response.status, await response.text(), asked)
-                stream = Stream(response.content, self._longest_silence_s)
-                self._streams.add(stream)
-                try:
-                    yield stream
-                finally:
-                    self._streams.discard(stream)
+            stream = Stream(response.content, self._longest_silence_s)
+            self._streams.add(stream)
+            stack.callback(self._streams.discard, stream)
+            yield stream
 
     async def close(self) -> None:
         self._is_closed = True
@@ -241,11 +242,19 @@ class _Credentials:
         return headers
 
     def have_changed(self) -> bool:
-        """Whether the token is another one than before. Raises Unavailable where its file cannot be read."""
+        """Whether the token is another one than before. A file that is being replaced leaves the last one in use.
+
+        Raises Unavailable where there is none to use yet.
+        """
         path = self._access.token_file
         if not path or not self._token_seen.has_changed([path]):
             return False
-        before, self._token = self._token, _read(path).strip()
+        before = self._token
+        try:
+            self._token = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            if not before:
+                raise Unavailable(f"the token {path} cannot be read: {error.strerror}") from None
         return before != self._token
 
     def tls(self) -> ssl.SSLContext | bool:
@@ -302,13 +311,6 @@ def _load_certificate(context: ssl.SSLContext, access: Access) -> None:
 def _write(path: Path, text: str) -> str:
     path.write_text(text, encoding="utf-8")
     return str(path)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise Unavailable(f"the token {path} cannot be read: {error.strerror}") from None
 
 
 def _parsed(text: str) -> Json:

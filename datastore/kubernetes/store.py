@@ -16,6 +16,7 @@ import asyncio
 import builtins
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -67,6 +68,11 @@ class KubernetesStore:
         self._named_group = group
         self._use_pod_cidr = use_pod_cidr
         self._group: Group | None = None
+
+    @property
+    def requests(self) -> Counter[str]:
+        """How often the server was asked, by verb."""
+        return self._client.requests
 
     async def get(self, key: Key) -> Resource:
         if key.kind == "Profile":

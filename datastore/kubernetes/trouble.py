@@ -46,6 +46,8 @@ def of_answer(code: int, text: str, asked: Asked) -> StoreError:
         return Exists(asked.key, message) if status.get("reason") == "AlreadyExists" else Conflict(asked.key)
     if code == 410 or (asked.since and (code == 400 or "resourceVersion: Invalid value" in message)):
         return Compacted(asked.key.kind, asked.since)
+    if code == 422 and any(cause.get("field") == "metadata.uid" for cause in details.get("causes") or ()):
+        return Conflict(asked.key)  # a patch of an object that has another's name
     if code in (400, 405, 413, 415, 422):
         return Rejected("", message)
     if code == 401:

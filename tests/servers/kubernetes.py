@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from datastore.kubernetes import access as access_to
-from datastore.kubernetes.client import Client
+from datastore.kubernetes.client import LONGEST_SILENCE_S, Client
 from datastore.kubernetes.groups import VIEWS, Group
 from datastore.kubernetes.store import KubernetesStore
 from datastore.kubernetes.trouble import Asked
@@ -31,6 +31,7 @@ from manifests.crds import definitions
 
 Json = dict[str, Any]
 
+NOTHING_ELSE: Mapping[str, str] = {}
 _DIE_WITH_PARENT = 1
 _libc = ctypes.CDLL(None)
 
@@ -48,33 +49,36 @@ class KubeServer:
         asyncio.run(apiserver.wait_until_ready(self.server))
 
     def store(self, user: str = ADMIN, **environment: str) -> KubernetesStore:
-        return KubernetesStore(self.client(user, **environment))
+        return KubernetesStore(self.client(user, environment=environment))
 
-    def client(self, user: str = ADMIN, **environment: str) -> Client:
+    def client(
+        self,
+        user: str = ADMIN,
+        *,
+        environment: Mapping[str, str] = NOTHING_ELSE,
+        longest_silence_s: float = LONGEST_SILENCE_S,
+    ) -> Client:
+        """``environment`` replaces parts of what leads to this server."""
         found = access_to.find(
             {**self.server.environment(user), **environment}, lambda path: Path(path).read_text(encoding="utf-8")
         )
-        return Client(found, random=Random().random)
+        return Client(found, random=Random().random, longest_silence_s=longest_silence_s)
 
-    def ask(self, method: str, path: str, body: Json | None = None) -> Json:
-        """As the administrator, from a test that has no event loop."""
-
-        async def go() -> Json:
-            client = self.client()
-            try:
-                return await client.ask(method, path, Asked(method.lower(), path, Key("", "")), body=body)
-            finally:
-                await client.close()
-
-        return asyncio.run(go())
-
-    def install(self, wanted: Sequence[Mapping[str, Any]]) -> None:
-        async def go() -> None:
-            client = self.client()
-            await apiserver.install(client, wanted)
+    async def do(self, method: str, path: str, body: Json | None = None) -> Json:
+        """As the administrator, past our driver."""
+        client = self.client()
+        try:
+            return await client.ask(method, path, Asked(method.lower(), path, Key("", "")), body=body)
+        finally:
             await client.close()
 
-        asyncio.run(go())
+    async def install(self, wanted: Sequence[Mapping[str, Any]]) -> None:
+        client = self.client()
+        await apiserver.install(client, wanted)
+        await client.close()
+
+    async def until_ready(self) -> None:
+        await apiserver.wait_until_ready(self.server)
 
     def clear(self) -> None:
         """Delete whatever a test left."""
@@ -92,9 +96,10 @@ class KubeServer:
         body = json.dumps({"revision": revision, "physical": True}).encode()
         urllib.request.urlopen(f"{self.server.etcd_url}/v3/kv/compaction", data=body).close()
 
-    def stop_apiserver(self, how: signal.Signals = signal.SIGTERM) -> None:
-        self._apiserver.send_signal(how)
-        self._apiserver.wait(30)
+    def stop_apiserver(self) -> None:
+        """At once: told to end, it would wait a minute for those who watch."""
+        self._apiserver.kill()
+        self._apiserver.wait()
 
     def start_apiserver(self) -> None:
         self._apiserver = self._start("apiserver", self.server.apiserver)
@@ -106,6 +111,7 @@ class KubeServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """To be called by a thread that lives on: the process ends with it."""
         log = (self.folder / f"{name}.log").open("ab")
         return subprocess.Popen(
             command,
@@ -128,7 +134,7 @@ def contract_server() -> KubeServer:
     skip_where_none_can_run()
     server = KubeServer(options=("--watch-cache=false",))
     atexit.register(server.end)
-    server.install([_permissive(each) for each in definitions(Group.V1)])
+    asyncio.run(server.install([_permissive(each) for each in definitions(Group.V1)]))
     return server
 
 
@@ -138,7 +144,7 @@ def strict_server() -> KubeServer:
     skip_where_none_can_run()
     server = KubeServer()
     atexit.register(server.end)
-    server.install(definitions(Group.V1))
+    asyncio.run(server.install(definitions(Group.V1)))
     return server
 
 

@@ -1,0 +1,539 @@
+"""What only a Kubernetes API server has: Nodes, Pods, definitions that refuse, rights, tokens, and its own troubles."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from datastore.codec import decode, encode
+from datastore.follow import Batch, follow
+from datastore.kubernetes.client import Client
+from datastore.kubernetes.groups import Group, collection
+from datastore.kubernetes.kubeconfig import Access
+from datastore.kubernetes.store import PAGE, KubernetesStore
+from datastore.resource import KINDS, Key, Resource
+from datastore.resources import IPPool, Node, WorkloadEndpoint
+from datastore.store import (
+    Compacted,
+    Conflict,
+    Mark,
+    Missing,
+    NotSupported,
+    Rejected,
+    StoreError,
+    Unavailable,
+)
+from datastore.table import Table
+from lab.apiserver import ADMIN, NODE, free_port
+from manifests.crds import definition, definitions
+from tests.contract.words import PATIENCE_S, first_of, take
+from tests.servers.kubernetes import KubeServer, strict_server
+
+pytestmark = pytest.mark.server
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "kubernetes"
+NODES, PODS = "/api/v1/nodes", "/api/v1/namespaces/default/pods"
+POOLS = "/apis/crd.projectcalico.org/v1/ippools"
+
+
+@pytest.fixture
+def server() -> Iterator[KubeServer]:
+    running = strict_server()
+    running.clear()
+    yield running
+
+
+@asynccontextmanager
+async def opened(store: KubernetesStore) -> AsyncIterator[KubernetesStore]:
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def pool(name: str, cidr: str = "10.0.0.0/16", **spec: Any) -> Resource:
+    return Resource("IPPool", name, spec={"cidr": cidr, **spec})
+
+
+def raw_pool(name: str, cidr: str) -> dict[str, Any]:
+    """As kubectl makes one."""
+    return {"apiVersion": Group.V1.value, "kind": "IPPool", "metadata": {"name": name}, "spec": {"cidr": cidr}}
+
+
+@asynccontextmanager
+async def made(server: KubeServer, path: str, *objects: Mapping[str, Any]) -> AsyncIterator[None]:
+    """Objects that somebody else made, for a while."""
+    for each in objects:
+        await server.do("POST", path, dict(each))
+    try:
+        yield
+    finally:
+        for each in objects:
+            await server.do("DELETE", f"{path}/{each['metadata']['name']}", {"gracePeriodSeconds": 0})
+
+
+def node(name: str, **labels: str) -> dict[str, Any]:
+    status = {"addresses": [{"type": "InternalIP", "address": "192.168.50.10"}]}
+    return {"metadata": {"name": name, "labels": labels}, "status": status}
+
+
+def pod(name: str, on: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"nodeName": on, "containers": [{"name": "c", "image": "i"}]}}
+
+
+async def told(attempt: Any) -> str:
+    with pytest.raises(StoreError) as caught:
+        await attempt
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+# --- nodes and pods --------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_is_kubernetes_own_and_takes_calicos_part_by_one_patch(server: KubeServer) -> None:
+    async with made(server, NODES, node("n1", zone="a")), opened(server.store()) as store:
+        found = decode(Node, await store.get(Key("Node", "n1")))
+        assert found.resource.labels["zone"] == "a"
+        before = store.requests.total()
+        written = await store.update(encode(replace(found, as_number=64999)))
+        assert store.requests.total() == before + 1
+        assert decode(Node, await store.get(Key("Node", "n1"))).as_number == 64999
+        assert written == await store.get(Key("Node", "n1"))
+        stored = await server.do("GET", f"{NODES}/n1")
+        assert stored["metadata"]["annotations"]["projectcalico.org/ASNumber"] == "64999"
+        assert stored["status"]["addresses"] == node("n1")["status"]["addresses"]
+        with pytest.raises(Conflict):
+            await store.update(encode(replace(found, as_number=1)))
+
+
+async def test_nodes_are_made_and_deleted_by_kubernetes_alone(server: KubeServer) -> None:
+    async with made(server, NODES, node("n1")), opened(server.store()) as store:
+        assert await told(store.create(Resource("Node", "n2"))) == (
+            "NotSupported: operation Create is not supported on Node(n2)"
+        )
+        with pytest.raises(NotSupported):
+            await store.delete(Key("Node", "n1"))
+        with pytest.raises(Missing, match='nodes "n2" not found'):
+            await store.get(Key("Node", "n2"))
+
+
+def endpoint(name: str, on: str, address: str, container: str = "c1") -> Resource:
+    spec = {"node": on, "pod": name, "ipNetworks": [address], "containerID": container, "mac": "02:00:00:00:00:01"}
+    return Resource("WorkloadEndpoint", f"{on}-k8s-{name}-eth0", "default", spec=spec)
+
+
+async def test_an_endpoint_is_written_into_its_pod_by_one_patch_and_taken_out_by_another(server: KubeServer) -> None:
+    async with made(server, PODS, pod("p1", "n1")), opened(server.store()) as store:
+        await store.list("WorkloadEndpoint")  # finds out which group there is
+        before = store.requests.total()
+        written = await store.create(endpoint("p1", "n1", "10.0.0.1/32"))
+        assert store.requests.total() == before + 1
+        assert decode(WorkloadEndpoint, written).mac == "02:00:00:00:00:01"
+        found = decode(WorkloadEndpoint, await store.get(written.key))
+        assert (str(found.networks[0]), found.container) == ("10.0.0.1/32", "c1")
+        annotations = (await server.do("GET", f"{PODS}/p1"))["metadata"]["annotations"]
+        assert annotations == {
+            "cni.projectcalico.org/podIP": "10.0.0.1/32",
+            "cni.projectcalico.org/podIPs": "10.0.0.1/32",
+            "cni.projectcalico.org/containerID": "c1",
+        }
+        await store.delete(written.key, uid=written.uid)
+        gone = decode(WorkloadEndpoint, await store.get(written.key))
+        assert (gone.networks, gone.container) == ((), "c1")
+
+
+async def test_a_pod_that_was_made_again_under_its_name_is_not_touched(server: KubeServer) -> None:
+    async with opened(server.store()) as store:
+        async with made(server, PODS, pod("p1", "n1")):
+            first = await store.create(endpoint("p1", "n1", "10.0.0.1/32"))
+        async with made(server, PODS, pod("p1", "n1")):
+            await store.create(endpoint("p1", "n1", "10.0.0.2/32", "c2"))
+            with pytest.raises(Conflict):
+                await store.delete(first.key, uid=first.uid)
+            assert decode(WorkloadEndpoint, await store.get(first.key)).container == "c2"
+        with pytest.raises(Missing):
+            await store.delete(first.key, uid=first.uid)
+
+
+async def test_a_node_is_told_of_its_own_pods_only(server: KubeServer) -> None:
+    async with opened(server.store()) as store:
+        start = await store.list("WorkloadEndpoint", node="n1")
+        async with aclosing(store.watch("WorkloadEndpoint", since=start.revision, node="n1")) as watch:
+            assert await first_of(watch) == "mark"
+            async with made(server, PODS, pod("theirs", "n2"), pod("mine", "n1")):
+                assert (await take(watch, 1))[0].startswith("put WorkloadEndpoint(default/n1-k8s-mine-eth0)")
+                listed = await store.list("WorkloadEndpoint", node="n1")
+                assert [item.name for item in listed.items] == ["n1-k8s-mine-eth0"]
+            while not (said := (await take(watch, 1))[0]).startswith("gone"):
+                assert said.startswith("put WorkloadEndpoint(default/n1-k8s-mine-eth0)")
+            assert said == "gone WorkloadEndpoint(default/n1-k8s-mine-eth0)"
+
+
+async def test_profiles_are_what_namespaces_and_accounts_say(server: KubeServer) -> None:
+    async with opened(server.store()) as store:
+        names = [item.name for item in (await store.list("Profile")).items]
+        assert {"kns.default", "projectcalico-default-allow"} <= set(names)
+        profile = await store.get(Key("Profile", "kns.default"))
+        assert profile.spec["labelsToApply"]["pcns.projectcalico.org/name"] == "default"
+        with pytest.raises(NotSupported):
+            await store.update(profile)
+
+
+# --- objects and definitions -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", Group)
+async def test_the_definitions_take_what_calico_wrote_and_drop_none_of_it(server: KubeServer, group: Group) -> None:
+    await server.install(definitions(group))
+    name = "crd_v1.json" if group is Group.V1 else "projectcalico_v3.json"
+    for each in json.loads((GOLDEN / name).read_text()):
+        if each["apiVersion"] == "v1":
+            continue
+        kind = "IPAMConfiguration" if each["kind"] == "IPAMConfig" else each["kind"]
+        bare = {**each, "metadata": {k: v for k, v in each["metadata"].items() if k not in ("resourceVersion", "uid")}}
+        stored = await server.do("POST", collection(group, kind), bare)
+        assert stored["spec"] == each["spec"]
+        await server.do("DELETE", f"{collection(group, kind)}/{each['metadata']['name']}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"ipipMode": "Sometimes"}, 'Unsupported value: "Sometimes"'),
+        ({"ipipMode": "Always", "vxlanMode": "Always"}, "cannot both be enabled"),
+        ({"blockSize": 33}, "blockSize must be between 20 and 32"),
+        ({"cidr": "10.0.0.0"}, "spec.cidr"),
+        ({"natOutgoing": "yes"}, "natOutgoing"),
+        ({"allowedUses": ["Anything"]}, 'Unsupported value: "Anything"'),
+        ({"cidr": "fd00::/64", "ipipMode": "Always"}, "ipipMode is not supported on an IPv6 IP pool"),
+    ],
+)
+async def test_the_definitions_refuse_a_pool_that_cannot_be(server: KubeServer, spec: Any, said: str) -> None:
+    async with opened(server.store()) as store:
+        with pytest.raises(Rejected) as caught:
+            await store.create(pool("p", **spec))
+        assert said in str(caught.value)
+
+
+async def test_a_pools_network_cannot_be_changed(server: KubeServer) -> None:
+    async with opened(server.store()) as store:
+        stored = await store.create(pool("p"))
+        with pytest.raises(Rejected, match="cidr cannot be modified"):
+            await store.update(replace(stored, spec={"cidr": "10.1.0.0/16"}))
+
+
+async def test_with_the_group_v3_named_objects_are_plain(server: KubeServer) -> None:
+    await server.install(definitions(Group.V3))
+    store = KubernetesStore(server.client(), group="projectcalico.org/v3")
+    async with opened(store):
+        start = await store.list("IPPool")
+        mine = await store.create(replace(pool("plain"), labels={"a": "b"}))
+        assert (mine.labels, mine.spec["cidr"]) == ({"a": "b"}, "10.0.0.0/16")
+        updated = await store.update(replace(mine, spec={**mine.spec, "natOutgoing": True}))
+        async with aclosing(store.watch("IPPool", since=start.revision)) as watch:
+            assert len(await take(watch, 2)) == 2
+        assert (await store.delete(mine.key, revision=updated.revision)).uid == mine.uid
+        stored = await server.do("GET", POOLS)
+        assert stored["items"] == []
+
+
+async def test_what_calico_left_half_deleted_is_gone_and_is_cleared_away(server: KubeServer) -> None:
+    spec = {"handleID": "h", "block": {}, "deleted": True}
+    corpse = {"apiVersion": Group.V1.value, "kind": "IPAMHandle", "metadata": {"name": "h"}, "spec": spec}
+    path = collection(Group.V1, "IPAMHandle")
+    await server.do("POST", path, corpse)
+    async with opened(server.store()) as store:
+        assert (await store.list("IPAMHandle")).items == ()
+        with pytest.raises(Missing):
+            await store.get(Key("IPAMHandle", "h"))
+        assert (await server.do("GET", path))["items"] == []
+
+
+async def test_an_object_that_cannot_be_read_is_left_out_counted_and_stops_no_other(server: KubeServer) -> None:
+    broken = {"name": "b", "annotations": {"projectcalico.org/metadata": "{"}}
+    bad = {"apiVersion": Group.V1.value, "kind": "IPPool", "metadata": broken, "spec": {"cidr": "10.1.0.0/16"}}
+    async with opened(server.store()) as store:
+        for name, cidr in (("a", "10.0.0.0/16"), ("c", "10.2.0.0/16")):
+            await store.create(pool(name, cidr))
+        start = await store.list("IPPool")
+        async with made(server, POOLS, bad), aclosing(store.watch("IPPool", since=start.revision)) as watch:
+            assert [item.name for item in (await store.list("IPPool")).items] == ["a", "c"]
+            assert list(map(str, store.skipped)) == ["IPPool(b)"]
+            await store.create(pool("d", "10.3.0.0/16"))
+            assert (await take(watch, 1))[0].startswith("put IPPool(d)")
+
+
+async def test_a_long_list_comes_in_pages(server: KubeServer) -> None:
+    async with opened(server.store()) as store:
+        await asyncio.gather(*(store.create(Resource("Tier", f"t{number:04}")) for number in range(PAGE + 1)))
+        before = store.requests["list"]
+        listed = await store.list("Tier")
+        assert (len(listed.items), store.requests["list"] - before) == (PAGE + 1, 2)
+
+
+# --- rights, tokens, trust -------------------------------------------------------------------------------------------
+
+
+async def test_a_verb_that_rbac_does_not_grant_is_named_with_its_resource(server: KubeServer) -> None:
+    async with opened(server.store(NODE)) as store:
+        assert (await told(store.list("IPPool"))).startswith(
+            "Forbidden: connection is unauthorized: RBAC does not grant list on ippools.crd.projectcalico.org: add "
+            'apiGroups ["crd.projectcalico.org"], resources ["ippools"], verbs ["list"] to the ClusterRole'
+        )
+        watch = store.watch("Node", since="1")
+        assert "RBAC does not grant watch on nodes" in await told(anext(watch))
+        assert "RBAC does not grant patch on pods/status" in await told(store.create(endpoint("p", "n", "10.0.0.1/32")))
+
+
+async def test_a_token_that_was_renewed_in_its_file_is_used_at_once(server: KubeServer, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("expired")
+    access = Access(server=server.server.url, how="test", ca_file=str(server.server.ca), token_file=str(token))
+    async with opened(KubernetesStore(Client(access, random=Random(1).random))) as store:
+        assert "the token has expired, or the certificate is another cluster's" in await told(store.list("IPPool"))
+        token.write_text(server.server.tokens[ADMIN] + "\n")
+        assert (await store.list("IPPool")).items == ()
+        token.unlink()
+        assert (await store.list("IPPool")).items == ()  # for the moment in which it is replaced
+
+
+@pytest.fixture
+def other_ca(tmp_path: Path) -> Path:
+    other = tmp_path / "other.crt"
+    subprocess.run(
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {tmp_path}/key "
+        f"-out {other} -subj /CN=other",
+        shell=True,
+        check=True,
+        capture_output=True,
+    )
+    return other
+
+
+async def test_a_server_that_the_ca_does_not_vouch_for_is_not_trusted(server: KubeServer, other_ca: Path) -> None:
+    async with opened(server.store(K8S_CA_FILE=str(other_ca))) as store:
+        said = await told(store.list("IPPool"))
+    url = server.server.url
+    assert said.startswith(f"Unavailable: the API server at {url} is not trusted: {other_ca} does not vouch")
+    assert said.endswith("give the CA of this cluster")
+
+
+async def test_a_server_that_is_not_there_is_named_with_where_that_is_from(server: KubeServer) -> None:
+    nobody = f"https://127.0.0.1:{free_port()}"
+    async with opened(server.store(K8S_API_ENDPOINT=nobody)) as store:
+        assert await told(store.list("IPPool")) == (
+            f"Unavailable: nobody listens at {nobody} (from K8S_API_ENDPOINT): see whether the API server runs, and "
+            "whether it is there"
+        )
+
+
+async def test_a_definition_that_is_missing_is_named_with_what_installs_it(server: KubeServer) -> None:
+    gone = definition(Group.V1, KINDS["IPReservation"])
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    async with opened(server.store()) as store:
+        await store.list("IPReservation")
+        await server.do("DELETE", f"{crds}/{gone['metadata']['name']}")
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    try:
+                        await store.list("IPReservation")
+                    except Unavailable as error:
+                        said = str(error)
+                        break
+        finally:
+            await server.install([gone])
+        assert said == (
+            "the API server has no CustomResourceDefinition ipreservations.crd.projectcalico.org: "
+            "install it with: kubectl apply -f manifests/crds.yaml"
+        )
+        assert (await store.list("IPPool")).items == ()
+
+
+# --- outages ---------------------------------------------------------------------------------------------------------
+
+
+class Followed:
+    """A table of the pools, kept by ``follow``."""
+
+    def __init__(self) -> None:
+        self.table = Table(IPPool)
+        self.changed = asyncio.Event()
+        self.trouble: list[StoreError | None] = []
+        self.snapshots = 0
+
+    def hear(self, batch: Batch) -> None:
+        self.snapshots += batch.is_snapshot
+        self.table.apply(batch)
+        self.changed.set()
+
+    def mind(self, kind: str, error: StoreError | None) -> None:
+        self.trouble.append(error)
+        self.changed.set()
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(4 * PATIENCE_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(key.name for key in self.table.values)
+
+
+@asynccontextmanager
+async def following(store: KubernetesStore) -> AsyncIterator[Followed]:
+    followed = Followed()
+    task = asyncio.create_task(
+        follow(store, "IPPool", followed.hear, random=Random(1).random, on_trouble=followed.mind)
+    )
+    try:
+        yield followed
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_after_a_restart_of_the_server_one_list_brings_all_up_to_date(server: KubeServer) -> None:
+    async with opened(server.store()) as store, following(store) as followed:
+        await store.create(pool("before", "10.0.0.0/16"))
+        await followed.until(lambda: followed.names == ["before"])
+        lists = store.requests["list"]
+        server.stop_apiserver()
+        await followed.until(lambda: followed.trouble)
+        assert followed.names == ["before"]
+        server.start_apiserver()
+        await server.until_ready()
+        await server.do("POST", POOLS, raw_pool("after", "10.1.0.0/16"))
+        await followed.until(lambda: followed.names == ["after", "before"])
+        await followed.until(lambda: followed.trouble[-1] is None)
+        assert store.requests["list"] - lists <= 1
+
+
+async def test_a_revision_of_before_a_restart_and_a_compaction_is_compacted(server: KubeServer) -> None:
+    async with opened(server.store()) as store:
+        old = (await store.list("IPPool")).revision
+        for number in range(3):
+            await store.create(pool(f"p{number}", f"10.{number}.0.0/16"))
+        now = (await store.list("IPPool")).revision
+        server.stop_apiserver()
+        server.compact(now)
+        server.start_apiserver()
+        await server.until_ready()
+        with pytest.raises(Compacted):
+            await first_of(store.watch("IPPool", since=old))
+
+
+class Proxy:
+    """Between a client and the server; ``swallow`` makes it take everything and pass on nothing."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        try:
+            yield f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        finally:
+            listener.close()
+            for task in self._tasks:
+                task.cancel()
+
+    def swallow(self) -> None:
+        self._flows.clear()
+
+    def pass_on(self) -> None:
+        self._flows.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        for source, target in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pass(source, target))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while some := await source.read(65536):
+                await self._flows.wait()
+                target.write(some)
+                await target.drain()
+        except OSError:
+            return
+        finally:
+            target.close()
+
+
+async def test_a_watch_through_which_nothing_comes_is_taken_up_again_without_a_list(server: KubeServer) -> None:
+    proxy = Proxy(int(server.server.url.rpartition(":")[2]))
+    async with proxy.listening() as url:
+        client = server.client(longest_silence_s=2.0, environment={"K8S_API_ENDPOINT": url})
+        async with opened(KubernetesStore(client)) as store, following(store) as followed:
+            await followed.until(lambda: followed.snapshots)
+            await server.do("POST", POOLS, raw_pool("heard", "10.1.0.0/16"))
+            await followed.until(lambda: followed.names == ["heard"])
+            proxy.swallow()
+            await followed.until(lambda: followed.trouble)
+            assert str(followed.trouble[0]) == ("a watch has heard nothing for 2 s: its connection is taken for dead")
+            await server.do("POST", POOLS, raw_pool("p", "10.0.0.0/16"))
+            proxy.pass_on()
+            await followed.until(lambda: followed.names == ["heard", "p"])
+            assert followed.snapshots == 1
+
+
+@pytest.mark.long
+async def test_a_watch_of_a_kind_that_nobody_writes_is_told_how_far_it_has_come(server: KubeServer) -> None:
+    """Waits for the server's bookmark, which comes once a minute."""
+    async with opened(server.store()) as store:
+        since = (await store.list("IPPool")).revision
+        async with aclosing(store.watch("IPPool", since=since)) as watch:
+            assert await first_of(watch) == "mark"
+            await store.create(Resource("Tier", "t", spec={"order": 1}))
+            async with asyncio.timeout(90):
+                mark = await anext(watch)
+        assert isinstance(mark, Mark)
+        assert int(mark.revision) > int(since)
+
+
+# --- a server that is asked too much ---------------------------------------------------------------------------------
+
+
+async def test_a_server_that_asks_us_to_wait_is_asked_again_after_that_time() -> None:
+    """Waits the second that it asks for."""
+    answers = [
+        b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    ]
+    times: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while times[2:] == [] and await reader.readuntil(b"\r\n\r\n"):
+            times.append(clock())
+            writer.write(answers[len(times) - 1])
+            if len(times) == len(answers):
+                return
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listener:
+        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        client = Client(Access(server=url, how="test"), random=Random(1).random)
+        store = KubernetesStore(client, group="crd.projectcalico.org/v1")
+        with pytest.raises(Missing):
+            await store.get(Key("IPPool", "p"))
+        await store.close()
+    assert times[1] - times[0] >= 1.0
