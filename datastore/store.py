@@ -9,8 +9,8 @@ Rules that the contract suite holds every driver to (tests/contract):
 - A watch delivers every later change of its kind exactly once and in order, or raises. With a node filter, an object
   that moves to another node is Gone. It never ends silently, and never reports a deletion that did not happen.
   As soon as it stands it says so: with a change, or with a Mark where there is none yet.
-- ``write_many`` gives one result per write and is not atomic: a crash may leave any of them done, of one object those
-  that came first.
+- ``write_many`` gives one result per write and is not atomic: a crash may leave any part of it, but nothing that comes
+  after a write of another kind, or of the same object, that was not done.
 """
 
 from __future__ import annotations
