@@ -87,14 +87,28 @@ class Client:
         async with AsyncExitStack() as stack:
             stack.enter_context(self._told(asked))
             async with asyncio.timeout(REQUEST_PATIENCE_S):
-                request = self._request("GET", path, asked, query, None, total_s=None)
-                response = await stack.enter_async_context(request)
-                if response.status != 200:
-                    raise trouble.of_answer(response.status, await response.text(), asked)
-            stream = Stream(response.content, self._longest_silence_s)
+                content = await self._accepted(path, asked, query, stack)
+            stream = Stream(content, self._longest_silence_s)
             self._streams.add(stream)
             stack.callback(self._streams.discard, stream)
             yield stream
+
+    async def _accepted(self, path: str, asked: Asked, query: Query, stack: AsyncExitStack) -> aiohttp.StreamReader:
+        """What the server sends once it has accepted; ``stack`` keeps the connection."""
+        tries = 0
+        while True:
+            async with AsyncExitStack() as attempt:
+                request = self._request("GET", path, asked, query, None, total_s=None)
+                response = await attempt.enter_async_context(request)
+                if response.status == 200:
+                    stack.push_async_exit(attempt.pop_all())
+                    return response.content
+                text, retry_after = await response.text(), response.headers.get("Retry-After", "")
+            tries += 1
+            pause_s = self._pause_s(response.status, retry_after, "GET", tries)
+            if pause_s is None:
+                raise trouble.of_answer(response.status, text, asked)
+            await asyncio.sleep(pause_s)
 
     async def close(self) -> None:
         self._is_closed = True

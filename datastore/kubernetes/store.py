@@ -17,7 +17,7 @@ import builtins
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -47,6 +47,7 @@ from datastore.store import (
 )
 
 PAGE = 500
+AT_ONCE = 20
 SETTLING_S = 0.2
 _SHORTEST_WATCH_S = 1.0
 _TRIES = 10
@@ -148,19 +149,17 @@ class KubernetesStore:
         raise Conflict(key)
 
     async def write_many(self, writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
-        """One after the other. After one that the server did not answer, the rest is not tried."""
+        """Those of one kind at once. After one that the server did not answer, the rest is not tried."""
         results: builtins.list[Resource | StoreError] = []
         lost: Unavailable | None = None
-        for write in writes:
-            try:
-                results.append(lost or await self._write(write))
-            except Unavailable as error:
-                if not results:
-                    raise
-                lost = error
-                results.append(error)
-            except StoreError as error:
-                results.append(error)
+        for run in _runs(writes):
+            if lost is not None:
+                results += [lost] * len(run)
+                continue
+            results += await asyncio.gather(*map(self._result_of, run))
+            lost = next((result for result in results if isinstance(result, Unavailable)), None)
+        if lost is not None and all(isinstance(result, Unavailable) for result in results):
+            raise lost
         return results
 
     async def watch(self, kind: str, *, since: str, node: str = "") -> AsyncGenerator[Change, None]:
@@ -271,6 +270,12 @@ class KubernetesStore:
             case Delete(key, revision, uid):
                 return await self.delete(key, revision=revision, uid=uid)
 
+    async def _result_of(self, write: Write) -> Resource | StoreError:
+        try:
+            return await self._write(write)
+        except StoreError as error:
+            return error
+
     async def _completed(self, resource: Resource) -> Resource:
         """With the creation time that it has. Raises Missing; Conflict where it names no revision."""
         stored = await self.get(resource.key)
@@ -329,6 +334,19 @@ _PROFILES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Resource]]] = {
     "Namespace": ("namespaces", profiles.from_namespace),
     "ServiceAccount": ("serviceaccounts", profiles.from_account),
 }
+
+
+def _runs(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
+    """Writes that need not wait for each other: of one kind, each of another object, no more than AT_ONCE."""
+    run: dict[Key, Write] = {}
+    for write in writes:
+        key = write.key if isinstance(write, Delete) else write.resource.key
+        if key in run or len(run) == AT_ONCE or any(other.kind != key.kind for other in run):
+            yield list(run.values())
+            run = {}
+        run[key] = write
+    if run:
+        yield list(run.values())
 
 
 def _now() -> str:
