@@ -5,8 +5,9 @@ to wait for (429, Retry-After) is waited for, within the request's patience; eve
 caller's to repeat.
 
 A connection through which nothing passes any more is noticed by the kernel: it asks the other end after 10 s of
-silence, every 5 s, and gives up after 25 s. A server that answers there and yet says nothing is noticed by the
-bookmarks that it owes every watch once a minute.
+silence, every 5 s, and gives up after 25 s. That costs no request. What answers there and yet passes nothing on is
+noticed when the server does not end a watch in its time: bookmarks cannot tell, because a kind that nobody writes gets
+none.
 Source: Kubernetes API concepts (watch, chunked lists), client-go rest and transport.
 """
 
@@ -35,8 +36,9 @@ Query = Mapping[str, str]
 
 REQUEST_PATIENCE_S = 10.0
 CONNECT_PATIENCE_S = 8.0
-LONGEST_SILENCE_S = 90.0
-"""Of a watch. The server sends a bookmark once a minute."""
+WATCH_S = 600.0
+"""After which a server ends a watch, give or take a tenth, so that they are not all taken up again at once."""
+LONGEST_SILENCE_S = 1.1 * WATCH_S + 30.0
 _FIRST_PAUSE_S = 0.1
 _KEEPALIVE = {
     socket.TCP_KEEPIDLE: 10,
@@ -84,10 +86,11 @@ class Client:
     @asynccontextmanager
     async def watch(self, path: str, asked: Asked, *, query: Query) -> AsyncIterator[Stream]:
         """The server has accepted the watch; closed when the block ends. Raises StoreErrors."""
+        limited = {**query, "timeoutSeconds": str(int(WATCH_S * (0.9 + 0.2 * self._random())))}
         async with AsyncExitStack() as stack:
             stack.enter_context(self._told(asked))
             async with asyncio.timeout(REQUEST_PATIENCE_S):
-                content = await self._accepted(path, asked, query, stack)
+                content = await self._accepted(path, asked, limited, stack)
             stream = Stream(content, self._longest_silence_s)
             self._streams.add(stream)
             stack.callback(self._streams.discard, stream)

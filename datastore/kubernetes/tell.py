@@ -35,11 +35,12 @@ class Teller:
         if event["type"] == "ERROR":
             raise of_event(event["object"], replace(asked, since=self.since))
         revision = str(event["object"]["metadata"]["resourceVersion"])
+        if event["type"] == "BOOKMARK":
+            self.since = max(self.since, revision, key=int)
+            return [Mark(self.since)]
         if int(revision) < int(self.since):
             raise Compacted(self._kind, self.since)  # the server has gone back in time
         self.since = revision
-        if event["type"] == "BOOKMARK":
-            return [Mark(revision)]
         resource = self._read(event["object"])
         if resource is None:
             return [Mark(revision)]

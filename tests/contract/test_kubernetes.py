@@ -25,7 +25,6 @@ from datastore.resources import IPPool, Node, WorkloadEndpoint
 from datastore.store import (
     Compacted,
     Conflict,
-    Mark,
     Missing,
     NotSupported,
     Rejected,
@@ -493,20 +492,6 @@ async def test_a_watch_through_which_nothing_comes_is_taken_up_again_without_a_l
             proxy.pass_on()
             await followed.until(lambda: followed.names == ["heard", "p"])
             assert followed.snapshots == 1
-
-
-@pytest.mark.long
-async def test_a_watch_of_a_kind_that_nobody_writes_is_told_how_far_it_has_come(server: KubeServer) -> None:
-    """Waits for the server's bookmark, which comes once a minute."""
-    async with opened(server.store()) as store:
-        since = (await store.list("IPPool")).revision
-        async with aclosing(store.watch("IPPool", since=since)) as watch:
-            assert await first_of(watch) == "mark"
-            await store.create(Resource("Tier", "t", spec={"order": 1}))
-            async with asyncio.timeout(90):
-                mark = await anext(watch)
-        assert isinstance(mark, Mark)
-        assert int(mark.revision) > int(since)
 
 
 # --- a server that is asked too much ---------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from lab import apiserver, cluster, control_plane, namespaces, runtime, state
+from lab import apiserver, cluster, control_plane, inside, namespaces, runtime, state
 from lab.node import environment_of
 from tests.lab.testbed import Testbed
 
@@ -124,3 +125,27 @@ def _device(lab: Testbed, pod: str) -> str:
     from datastore import names
 
     return names.pod_device("default", pod)
+
+
+@pytest.mark.long
+def test_a_connection_through_which_nothing_passes_is_noticed_in_30_s(lab: Testbed) -> None:
+    """Waits for the kernel to give up on it."""
+    into, out = (f"type filter hook {hook} priority 0; tcp {port} 6443 drop;" for hook, port in _BOTH_WAYS)
+    rules = f"table ip blackhole {{ chain i {{ {into} }}; chain o {{ {out} }}; }}"
+    inside.call(lab.lab.fabric, lambda: subprocess.run(["nft", rules], check=True).returncode)
+    try:
+        began = time.monotonic()
+        lab.eventually(
+            lambda: "health.datastore ready=False" in lab.log("node1", "felix"), what="noticed", patience_s=40
+        )
+        assert time.monotonic() - began < 30
+    finally:
+        inside.call(lab.lab.fabric, lambda: subprocess.run(["nft", "delete table ip blackhole"], check=True).returncode)
+    lab.eventually(lambda: _last_health(lab).endswith("ready=True why=''"), what="it is back", patience_s=40)
+
+
+_BOTH_WAYS = (("input", "dport"), ("output", "sport"))
+
+
+def _last_health(lab: Testbed) -> str:
+    return [line for line in lab.log("node1", "felix").splitlines() if "health.datastore" in line][-1]
