@@ -97,14 +97,12 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_datastore_that_is_not_supported_yet_says_so(database: str) -> None:
+def test_a_datastore_that_does_not_exist_is_named_with_those_that_do(database: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MAIN, "get", "nodes"],
-        env={"DATASTORE_TYPE": "kubernetes", "PYTHONPATH": str(ROOT)},
+        env={"DATASTORE_TYPE": "consul", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1
-    assert (
-        done.stderr == "error with field DATASTORE_TYPE (kubernetes is not supported yet, only sqlite and etcdv3 are)\n"
-    )
+    assert done.stderr == "error with field DATASTORE_TYPE (consul is none of sqlite, etcdv3, kubernetes)\n"
