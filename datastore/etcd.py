@@ -8,20 +8,18 @@ a write is compared with, and what a watch's messages mean.
   for handles: a watch of those that goes on from a revision of several tells them once more.
 - etcd compares revisions, not uids. A uid is compared here, with what this client last saw at that revision, or else
   with what it reads before.
-- Writes that are made together are under way together, but for those of one object, which keep their order.
 
 Only for use inside an event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from datastore import etcd_layout as layout
 from datastore import etcd_wire as wire
@@ -61,9 +59,6 @@ WRITTEN_TOGETHER = frozenset({"IPAMHandle"})
 
 _LARGEST_TXN = 64
 """Writes; etcd takes 128 (--max-txn-ops), counted through the levels."""
-
-_AT_ONCE = 64
-"""Writes that are under way together."""
 
 _NEVER = -1
 """A mod revision that nothing has."""
@@ -136,14 +131,9 @@ class EtcdStore:
 
     async def write_many(self, writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
         await self._look_at(writes)
-        results: list[Resource | StoreError] = [Unavailable("not tried")] * len(writes)
-
-        async def go_along(lane: _Lane) -> None:
-            for places in lane:
-                for place, result in zip(places, await self._results_of([writes[at] for at in places]), strict=True):
-                    results[place] = result
-
-        await _together([go_along(lane) for lane in _lanes(writes)])
+        results: list[Resource | StoreError] = []
+        for run in _runs(writes):
+            results += await self._results_of(run)
         if results and all(isinstance(each, Unavailable) and not isinstance(each, Unanswered) for each in results):
             raise next(each for each in results if isinstance(each, Unavailable))
         return results
@@ -463,29 +453,15 @@ def _key_of(write: Write) -> Key:
     return write.key if isinstance(write, Delete) else write.resource.key
 
 
-_Lane = Sequence[Sequence[int]]
-"""Writes, by their places, of which each group waits for the one before it."""
-
-
-def _lanes(writes: Sequence[Write]) -> Sequence[_Lane]:
-    by_key: dict[Key, list[int]] = {}
-    for place, write in enumerate(writes):
-        by_key.setdefault(_key_of(write), []).append(place)
-    shared = [places[0] for key, places in by_key.items() if key.kind in WRITTEN_TOGETHER and len(places) == 1]
-    own = [[[place] for place in places] for places in by_key.values() if places[0] not in shared]
-    return own + [[shared[first : first + _LARGEST_TXN]] for first in range(0, len(shared), _LARGEST_TXN)]
-
-
-async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    if len(works) == 1:
-        await works[0]
-        return
-    turnstile = asyncio.Semaphore(_AT_ONCE)
-
-    async def let_in(work: Coroutine[Any, Any, None]) -> None:
-        async with turnstile:
-            await work
-
-    async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(let_in(work), name="datastore write")
+def _runs(writes: Sequence[Write]) -> Iterable[Sequence[Write]]:
+    """What goes into one transaction each, in order: etcd writes no key twice in one."""
+    run: list[Write] = []
+    for write in writes:
+        key, keys = _key_of(write), {_key_of(each) for each in run}
+        may_join = key.kind in WRITTEN_TOGETHER and key not in keys and len(run) < _LARGEST_TXN
+        if run and not (may_join and all(each.kind in WRITTEN_TOGETHER for each in keys)):
+            yield run
+            run = []
+        run.append(write)
+    if run:
+        yield run

@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from lab.machine import kernel
+from tests.etcd_server import remove_shared_server
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,3 +36,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     wanted = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}))
     return True
+
+
+def pytest_sessionfinish() -> None:
+    """In every process that ran tests."""
+    remove_shared_server()

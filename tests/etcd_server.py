@@ -140,9 +140,10 @@ _ENVIRONMENT = {"ETCDCTL_API": "3", "PATH": "/usr/local/sbin:/usr/local/bin:/usr
 @cache
 def shared_server() -> EtcdServer:
     """One for all tests of this process that do not hurt it; who uses it clears it first."""
-    import atexit
-
     needs_etcd()
-    server = EtcdServer()
-    atexit.register(server.remove)
-    return server.start()
+    return EtcdServer().start()
+
+
+def remove_shared_server() -> None:
+    if shared_server.cache_info().currsize:
+        shared_server().remove()
