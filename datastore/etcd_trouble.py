@@ -115,6 +115,6 @@ def cut_off(server: str, *, is_tls: bool, has_answered: bool) -> str:
 
 def silent(server: str, *, within_s: float) -> str:
     return (
-        f"etcd at {server} did not answer within {within_s:g} s: it has no quorum, is overloaded, or the network "
+        f"etcd at {server} did not answer within {within_s:.3g} s: it has no quorum, is overloaded, or the network "
         "is cut (etcdctl endpoint health --cluster)"
     )
