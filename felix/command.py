@@ -18,7 +18,8 @@ USAGE = """usage: calico-node MODE
   -why ADDRESS   which route carries packets there from this node, and for what reason
   -v             print the version
 
-Configured by the environment: NODENAME, DATASTORE_TYPE, DATASTORE_PATH, FELIX_*, IP, AS, CALICO_IPV4POOL_*.
+Configured by the environment: NODENAME, DATASTORE_TYPE, DATASTORE_PATH, FELIX_*, IP, IP6, IP_AUTODETECTION_METHOD,
+AS, CALICO_NETWORKING_BACKEND, CALICO_IPV4POOL_*, CALICO_IPV6POOL_*, NO_DEFAULT_POOLS, WAIT_FOR_DATASTORE.
 """
 
 
@@ -40,7 +41,7 @@ def _felix() -> int:
     from datastore.connect import connect
     from datastore.store import Rejected
     from felix import config, notify, process
-    from felix.startup import BadEnvironment
+    from felix.startup.environment import BadEnvironment
 
     try:
         wanted = config.read(os.environ)
@@ -56,19 +57,22 @@ def _felix() -> int:
 def _startup() -> int:
     from datastore.connect import connect
     from datastore.store import StoreError
-    from felix.startup import BadEnvironment, start_up
+    from felix.fib.kernel import KernelUnavailable
+    from felix.startup import reading
+    from felix.startup.environment import BadEnvironment
+    from felix.startup.run import start_up
 
     async def run() -> list[str]:
         store = connect(os.environ)
         try:
-            return await start_up(store, os.environ)
+            return await start_up(store, os.environ, read_machine=reading.read)
         finally:
             await store.close()
 
     try:
         for line in asyncio.run(run()):
             sys.stdout.write(f"{line}\n")
-    except (BadEnvironment, StoreError) as error:
+    except (BadEnvironment, StoreError, KernelUnavailable) as error:
         return _fail(str(error))
     return 0
 
@@ -136,7 +140,7 @@ def _bgp() -> int:
     from datastore.connect import connect
     from datastore.store import Rejected
     from felix import notify
-    from felix.startup import node_name
+    from felix.startup.name import node_name
 
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")
     try:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from felix.startup import BadEnvironment, node_name
+from felix.startup.environment import BadEnvironment
+from felix.startup.name import node_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import cni_plugin.plugin
 from datastore.resources import EncapMode
-from felix.startup import BadEnvironment, modes_from
+from felix.startup.environment import BadEnvironment
+from felix.startup.pools import modes_from
 from lab import control_plane, daemons, etcd, namespaces, plan, runtime, state
 from lab.namespaces import Holder
 from lab.node import LabError, environment_of, make_fabric, make_node, remove_node, run_ip, write_file
