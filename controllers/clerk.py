@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from controllers import settings
-from controllers.evidence import Claims, Evidence
+from controllers.evidence import Claim, Claims, Evidence
 from datastore.follow import Batch, follow
 from datastore.resource import Key, Resource
 from datastore.resources import BlockAffinity, IPAMBlock, IPAMHandle, IPPool, Node
@@ -20,6 +20,8 @@ from datastore.table import Table
 
 log = logging.getLogger("controllers.clerk")
 
+T = TypeVar("T")
+
 _TYPED = {
     "Node": Node,
     "IPAMBlock": IPAMBlock,
@@ -27,7 +29,9 @@ _TYPED = {
     "IPAMHandle": IPAMHandle,
     "IPPool": IPPool,
 }
-_PLAIN = ("WorkloadEndpoint", "KubeControllersConfiguration")
+_SETTINGS = "KubeControllersConfiguration"
+_ENDPOINTS = "WorkloadEndpoint"
+"""Of each only its claim is kept: there are as many as pods in the cluster."""
 
 
 class Clerk:
@@ -36,14 +40,15 @@ class Clerk:
     def __init__(self, store: Store, *, random: Callable[[], float], on_change: Callable[[], None]) -> None:
         self._store, self._random, self._on_change = store, random, on_change
         self._tables: dict[str, Table[Any]] = {kind: Table(typed) for kind, typed in _TYPED.items()}
-        self._plain: dict[str, dict[Key, Resource]] = {}
+        self._settings: dict[Key, Resource] | None = None
+        self._claims: dict[Key, Claim] | None = None
         self._troubles: dict[str, StoreError] = {}
         self._told_setting = ""
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for kind in (*_TYPED, *_PLAIN):
+            for kind in (*_TYPED, _SETTINGS, _ENDPOINTS):
                 following = follow(self._store, kind, self._take, random=self._random, on_trouble=self._on_trouble)
                 tasks.create_task(following, name=f"follow {kind}")
 
@@ -53,14 +58,15 @@ class Clerk:
             kind, error = next(iter(self._troubles.items()))
             return f"{kind}: {error}"
         unlisted = [kind for kind, table in self._tables.items() if not table.in_sync]
-        unlisted += [kind for kind in _PLAIN if kind not in self._plain]
+        unlisted += [_SETTINGS] if self._settings is None else []
+        unlisted += [_ENDPOINTS] if self._claims is None else []
         return f"not listed yet: {', '.join(unlisted)}" if unlisted else ""
 
     def evidence(self) -> Evidence:
         nodes = self._tables["Node"]
         return Evidence(
             nodes=frozenset(key.name for key in (*nodes.values, *nodes.rejected)),
-            claims=Claims.of(self._plain.get("WorkloadEndpoint", {}).values()),
+            claims=Claims.together((self._claims or {}).values()),
             blocks={block.cidr: block for block in self._tables["IPAMBlock"].values.values() if not block.is_deleted},
             affinities=[each for each in self._tables["BlockAffinity"].values.values() if not each.is_deleted],
             handles=[each for each in self._tables["IPAMHandle"].values.values() if not each.is_deleted],
@@ -71,25 +77,33 @@ class Clerk:
         return list(self._tables["IPPool"].values.values())
 
     def _grace_s(self) -> float | None:
-        key = Key("KubeControllersConfiguration", "default")
-        grace_s, flaw = settings.grace_s(self._plain.get(key.kind, {}).get(key))
+        grace_s, flaw = settings.grace_s((self._settings or {}).get(Key(_SETTINGS, "default")))
         if flaw and flaw != self._told_setting:
             log.warning("settings.rejected %s", flaw)
         self._told_setting = flaw
         return grace_s
 
     def _take(self, batch: Batch) -> None:
-        if batch.kind in self._tables:
-            table = self._tables[batch.kind]
-            for key in table.apply(batch) & table.rejected.keys():
-                log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
+        is_news = True
+        if batch.kind == _ENDPOINTS:
+            self._claims = _applied(self._claims, batch, Claim.of)
+        elif batch.kind == _SETTINGS:
+            self._settings = _applied(self._settings, batch, lambda resource: resource)
         else:
-            known = {} if batch.is_snapshot else self._plain.setdefault(batch.kind, {})
-            known.update((resource.key, resource) for resource in batch.puts)
-            for key in batch.gones:
-                known.pop(key, None)
-            self._plain[batch.kind] = known
-        self._on_change()
+            is_news = self._fill(batch)
+        if is_news:
+            self._on_change()
+
+    def _fill(self, batch: Batch) -> bool:
+        """Of nodes only their coming and going is news: in Kubernetes they tell all the time that they are alive."""
+        table = self._tables[batch.kind]
+        before, was_listed = table.values.keys() | table.rejected.keys(), table.in_sync
+        changed = table.apply(batch)
+        for key in changed & table.rejected.keys():
+            log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
+        if batch.kind == "Node":
+            return before != table.values.keys() | table.rejected.keys() or not was_listed
+        return bool(changed) or not was_listed
 
     def _on_trouble(self, kind: str, error: StoreError | None) -> None:
         if error is None:
@@ -98,3 +112,11 @@ class Clerk:
             self._troubles[kind] = error
             log.warning("store.lost %s why=%r", kind, str(error))
         self._on_change()
+
+
+def _applied(before: dict[Key, T] | None, batch: Batch, read: Callable[[Resource], T]) -> dict[Key, T]:
+    known = {} if batch.is_snapshot or before is None else before
+    known.update((resource.key, read(resource)) for resource in batch.puts)
+    for key in batch.gones:
+        known.pop(key, None)
+    return known

@@ -9,7 +9,7 @@ endpoints are asked here, because every datastore has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -27,9 +27,28 @@ TUNNEL_TYPES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What one endpoint says that it uses. ``addresses`` is None when that cannot be read."""
+
+    node: str
+    namespace: str
+    pod: str
+    addresses: tuple[Address, ...] | None
+
+    @classmethod
+    def of(cls, endpoint: Resource) -> Claim:
+        spec = endpoint.spec
+        try:
+            found = tuple(read_cidr_or_address(text)[0] for text in spec.get("ipNetworks") or ())
+        except (ValueError, TypeError, AttributeError):
+            return cls(str(spec.get("node") or ""), endpoint.namespace, "", None)
+        return cls(str(spec.get("node") or ""), endpoint.namespace, str(spec.get("pod") or ""), found)
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
-    """What endpoints say that they use. ``waiting`` are the (node, namespace, pod) of those without an address yet,
-    ``unclear`` the nodes with an endpoint that cannot be read, ``nodes`` those that have any.
+    """What all endpoints say. ``waiting`` are the (node, namespace, pod) of those without an address yet, ``unclear``
+    the nodes with an endpoint that cannot be read, ``nodes`` those that have any.
     """
 
     addresses: frozenset[Address] = frozenset()
@@ -39,20 +58,16 @@ class Claims:
 
     @classmethod
     def of(cls, endpoints: Iterable[Resource]) -> Claims:
-        addresses: set[Address] = set()
-        waiting, unclear, nodes = set(), set(), set()
-        for each in endpoints:
-            node = str(each.spec.get("node") or "")
-            nodes.add(node)
-            try:
-                found = [read_cidr_or_address(text)[0] for text in each.spec.get("ipNetworks") or ()]
-            except (ValueError, TypeError, AttributeError):
-                unclear.add(node)
-                continue
-            addresses.update(found)
-            if not found:
-                waiting.add((node, each.namespace, str(each.spec.get("pod") or "")))
-        return cls(frozenset(addresses), frozenset(waiting), frozenset(unclear), frozenset(nodes))
+        return cls.together([Claim.of(each) for each in endpoints])
+
+    @classmethod
+    def together(cls, claims: Collection[Claim]) -> Claims:
+        return cls(
+            frozenset(address for each in claims for address in each.addresses or ()),
+            frozenset((each.node, each.namespace, each.pod) for each in claims if each.addresses == ()),
+            frozenset(each.node for each in claims if each.addresses is None),
+            frozenset(each.node for each in claims),
+        )
 
     def __or__(self, other: Claims) -> Claims:
         return Claims(
