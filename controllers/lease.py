@@ -54,7 +54,8 @@ def taken(me: str, record: Resource | None, *, wall: datetime) -> Resource:
 
 def let_go(record: Resource) -> Resource:
     """The next one need not wait."""
-    return replace(record, spec={**record.spec, "holderIdentity": "", "leaseDurationSeconds": 1})
+    spec = {name: value for name, value in record.spec.items() if name != "holderIdentity"}  # may not be empty
+    return replace(record, spec={**spec, "leaseDurationSeconds": 1})
 
 
 def _duration_s(record: Resource | None) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from datastore.kubernetes.groups import VIEWS, WITH_STATUS, Group, kind_in, plural_in, resource_name
+from datastore.kubernetes.groups import BUILT_IN, VIEWS, WITH_STATUS, Group, kind_in, plural_in, resource_name
 from datastore.resource import KINDS, Kind
 from datastore.schema import notation, table_of
 
@@ -115,7 +115,7 @@ def definition(group: Group, kind: Kind) -> Json:
 
 
 def definitions(group: Group) -> list[Json]:
-    return [definition(group, kind) for name, kind in sorted(KINDS.items()) if name not in VIEWS]
+    return [definition(group, kind) for name, kind in sorted(KINDS.items()) if name not in (*VIEWS, *BUILT_IN)]
 
 
 def text(group: Group) -> str:

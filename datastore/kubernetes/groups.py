@@ -2,7 +2,7 @@
 
 ``crd.projectcalico.org/v1`` packs what a client says of an object's metadata into an annotation;
 ``projectcalico.org/v3`` is plain. A cluster has one of them; where both are served the second may be an aggregated
-server over the first, so the first counts.
+server over the first, so the first counts. A Lease is Kubernetes' own object, in either case.
 Source: Calico libcalico-go/lib/backend/k8s/discovery.go, resources/apigroups.go.
 """
 
@@ -30,6 +30,12 @@ class Group(Enum):
 VIEWS = ("Node", "Profile", "WorkloadEndpoint")
 """Kinds that are no objects of their own, but what Kubernetes' objects say."""
 
+BUILT_IN = {"Lease": "coordination.k8s.io/v1"}
+"""Kinds that Kubernetes has itself."""
+LEASES_IN = "kube-system"
+LEASES_OF_OURS = "calico-"
+"""How their names begin; others' are none of our business."""
+
 WITH_STATUS = ("CalicoNodeStatus", "IPPool", "KubeControllersConfiguration", "Tier")
 """Kinds whose status is written apart from the rest (the status subresource of their definitions)."""
 
@@ -42,15 +48,19 @@ def plural_in(group: Group, kind: str) -> str:
     return "ipamconfigs" if group is Group.V1 and kind == "IPAMConfiguration" else KINDS[kind].plural
 
 
+def api_version(group: Group, kind: str) -> str:
+    return BUILT_IN.get(kind, group.value)
+
+
 def collection(group: Group, kind: str, namespace: str = "") -> str:
     """The path of all objects of a kind, of one namespace or of all (namespace "")."""
     folder = f"namespaces/{namespace}/" if namespace else ""
-    return f"/apis/{group.value}/{folder}{plural_in(group, kind)}"
+    return f"/apis/{api_version(group, kind)}/{folder}{plural_in(group, kind)}"
 
 
 def resource_name(group: Group, kind: str) -> str:
     """As RBAC rules and definitions name it: ``ippools.crd.projectcalico.org``."""
-    return f"{plural_in(group, kind)}.{group.domain}"
+    return f"{plural_in(group, kind)}.{api_version(group, kind).partition('/')[0]}"
 
 
 def choose(named: str, served: Mapping[str, Any]) -> Group | None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from datastore.kubernetes.groups import Group, kind_in
+from datastore.kubernetes.groups import Group, api_version, kind_in
 from datastore.resource import Resource
 
 Object = Mapping[str, Any]
@@ -81,7 +81,7 @@ def to_object(group: Group, resource: Resource) -> dict[str, Any]:
     if resource.uid:
         metadata["uid"] = stored_uid(group, resource.uid)
     whole: dict[str, Any] = {
-        "apiVersion": group.value,
+        "apiVersion": api_version(group, resource.kind),
         "kind": kind_in(group, resource.kind),
         "metadata": metadata,
         "spec": _written_spec(group, resource),

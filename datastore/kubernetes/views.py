@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from datastore.kubernetes import nodes, objects, pods
-from datastore.kubernetes.groups import Group, collection, resource_name
+from datastore.kubernetes.groups import LEASES_IN, LEASES_OF_OURS, Group, collection, resource_name
 from datastore.resource import Key, Resource
 from datastore.store import Missing
 
@@ -30,7 +30,7 @@ class View:
             return "/api/v1/nodes"
         if self.kind == "WorkloadEndpoint":
             return f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
-        return collection(self.group, self.kind, namespace)
+        return collection(self.group, self.kind, LEASES_IN if self.kind == "Lease" else namespace)
 
     def path_of(self, key: Key) -> str:
         """Raises Missing where the name can be no object's."""
@@ -49,4 +49,12 @@ def view_of(group: Group, kind: str, *, use_pod_cidr: bool) -> View:
         return View(group, kind, "nodes", partial(nodes.from_node, use_pod_cidr=use_pod_cidr), "metadata.name")
     if kind == "WorkloadEndpoint":
         return View(group, kind, "pods", pods.from_pod, "spec.nodeName")
+    if kind == "Lease":
+        return View(Group.V3, kind, resource_name(Group.V3, kind), _lease)
     return View(group, kind, resource_name(group, kind), partial(objects.from_object, group, kind))
+
+
+def _lease(found: Mapping[str, Any]) -> Resource | None:
+    """Plain in either group, and for us in no namespace."""
+    read = objects.from_object(Group.V3, "Lease", found)
+    return replace(read, namespace="") if read.name.startswith(LEASES_OF_OURS) else None

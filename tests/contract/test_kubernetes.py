@@ -42,6 +42,7 @@ pytestmark = pytest.mark.server
 GOLDEN = Path(__file__).parents[1] / "golden" / "kubernetes"
 NODES, PODS = "/api/v1/nodes", "/api/v1/namespaces/default/pods"
 POOLS = "/apis/crd.projectcalico.org/v1/ippools"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/calico-kube-controllers"
 
 
 @pytest.fixture
@@ -522,3 +523,24 @@ async def test_a_server_that_asks_us_to_wait_is_asked_again_after_that_time() ->
             await store.get(Key("IPPool", "p"))
         await store.close()
     assert times[1] - times[0] >= 1.0
+
+
+# --- what Kubernetes has itself -----------------------------------------------------------------------------------
+
+
+async def test_a_lease_is_kubernetes_own_and_takes_every_word_of_the_controllers(server: KubeServer) -> None:
+    from datetime import UTC, datetime
+
+    from controllers import lease
+
+    wall = datetime(2027, 1, 15, 8, 0, tzinfo=UTC)
+    async with opened(server.store()) as store:
+        made = await store.create(lease.taken("one", None, wall=wall))
+        assert (await server.do("GET", LEASES))["spec"]["holderIdentity"] == "one"
+        with pytest.raises(Conflict):
+            await store.update(replace(lease.taken("two", made, wall=wall), revision="1"))
+        free = await store.update(lease.let_go(await store.get(lease.KEY)))
+        taken = await store.update(lease.taken("two", free, wall=wall))
+        assert (lease.holder_of(free), lease.holder_of(taken)) == ("", "two")
+        assert [each.key for each in (await store.list("Lease")).items] == [lease.KEY]
+        await store.delete(lease.KEY)
