@@ -57,6 +57,10 @@ def access_of(whole: Any, *, path: str, context: str = "") -> Access:
         if mechanism in user:
             why = f"uses {mechanism}, which runs another program: give it a token, a tokenFile or a client certificate"
             raise Rejected(f"{how}: user {chosen['user']}", why)
+    if cluster.get("proxy-url"):
+        raise Rejected(
+            f"{how}: cluster {chosen.get('cluster')}", "has a proxy-url: the server must be reached directly"
+        )
     if not cluster.get("server"):
         raise Rejected(f"{how}: cluster {chosen.get('cluster')}", "has no server")
     folder = posixpath.dirname(path)

@@ -16,7 +16,9 @@ contexts:
 - {name: here, context: {cluster: c, user: u}}
 - {name: there, context: {cluster: other, user: by-token}}
 - {name: cloud, context: {cluster: c, user: by-program}}
+- {name: far, context: {cluster: far}}
 clusters:
+- {name: far, cluster: {server: "https://far", proxy-url: "http://proxy"}}
 - {name: c, cluster: {server: "https://10.0.0.1:6443/", certificate-authority: pki/ca.crt}}
 - {name: other, cluster: {server: "https://10.0.0.2", certificate-authority-data: "UEVN", tls-server-name: api}}
 users:
@@ -90,6 +92,7 @@ def test_a_user_that_runs_another_program_is_refused() -> None:
     [
         ({"KUBECONFIG": "/none"}, "/none cannot be read: No such file or directory"),
         ({"KUBECONFIG": "/etc/calico/config", "K8S_CURRENT_CONTEXT": "x"}, "contexts has no entry named 'x'"),
+        ({"KUBECONFIG": "/etc/calico/config", "K8S_CURRENT_CONTEXT": "far"}, "cluster far (has a proxy-url"),
         ({"KUBECONFIG_INLINE": "{"}, "is no YAML"),
         ({"KUBECONFIG_INLINE": "[]"}, "is no kubeconfig"),
         ({"KUBECONFIG_INLINE": "{}"}, "has no current-context"),
