@@ -27,7 +27,7 @@ from datastore.kubernetes.client import Client, Json
 from datastore.kubernetes.groups import VIEWS, WITH_STATUS, Group, choose
 from datastore.kubernetes.tell import Teller
 from datastore.kubernetes.trouble import Asked, no_definition
-from datastore.kubernetes.views import View, view_of
+from datastore.kubernetes.views import UNREADABLE, View, view_of
 from datastore.resource import Key, Resource, node_of
 from datastore.store import (
     Change,
@@ -81,7 +81,10 @@ class KubernetesStore:
         view = await self._view(key.kind)
         asked = Asked("get", view.resource, key)
         found = await self._client.ask("GET", view.path_of(key), asked)
-        resource = self._read(view, found, key)
+        try:
+            resource = view.read(found)
+        except UNREADABLE as error:
+            raise Rejected(str(key), f"cannot be read: {error}") from None
         if resource is None or resource.key != key:
             raise Missing(key)
         if objects.is_deleted(found):
@@ -214,7 +217,7 @@ class KubernetesStore:
         """None for what is no object of that kind, or cannot be read; the latter is counted and logged once."""
         try:
             resource = view.read(found)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except UNREADABLE as error:
             self._skip(key or _key_of(view.kind, found), f"{type(error).__name__}: {error}")
             return None
         if resource is not None:

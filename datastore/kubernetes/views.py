@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from datastore.kubernetes import nodes, objects, pods
 from datastore.kubernetes.groups import LEASES_IN, LEASES_OF_OURS, Group, collection, resource_name
 from datastore.resource import Key, Resource
 from datastore.store import Missing
 
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+"""What reading an object raises that is not as it should be."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """``resource``: what RBAC calls it. ``read`` gives None for what is none of this kind, and raises ValueError,
-    TypeError, KeyError or AttributeError for what cannot be read. ``node_field``: by which the server finds a node's
-    own, "" where it cannot."""
+    """``resource``: what RBAC calls it. ``read`` gives None for what is none of this kind, and raises UNREADABLE.
+
+    ``node_field``: by which the server finds a node's own, "" where it cannot.
+    """
 
     group: Group
     kind: str
@@ -37,7 +42,7 @@ class View:
         name = pods.pod_of(key) if self.kind == "WorkloadEndpoint" else key.name
         if not name:
             raise Missing(key, "malformed WorkloadEndpoint name - unable to determine Pod name")
-        return f"{self.path(key.namespace)}/{name}"
+        return f"{self.path(quote(key.namespace, safe=''))}/{quote(name, safe='')}"
 
     def selector(self, node: str) -> dict[str, str]:
         """The query by which the server picks what belongs to a node; empty where it cannot, or for all (node "")."""

@@ -268,8 +268,17 @@ async def test_an_object_that_cannot_be_read_is_left_out_counted_and_stops_no_ot
         async with made(server, POOLS, bad), aclosing(store.watch("IPPool", since=start.revision)) as watch:
             assert [item.name for item in (await store.list("IPPool")).items] == ["a", "c"]
             assert list(map(str, store.skipped)) == ["IPPool(b)"]
+            with pytest.raises(Rejected, match="cannot be read"):
+                await store.get(Key("IPPool", "b"))
             await store.create(pool("d", "10.3.0.0/16"))
             assert (await take(watch, 1))[0].startswith("put IPPool(d)")
+
+
+async def test_a_name_that_is_a_path_leads_nowhere_else(server: KubeServer) -> None:
+    async with opened(server.store()) as store:
+        await store.create(Resource("Tier", "t", spec={"order": 1}))
+        with pytest.raises(StoreError):
+            await store.get(Key("IPPool", "../tiers/t"))
 
 
 async def test_a_long_list_comes_in_pages(server: KubeServer) -> None:
@@ -519,7 +528,7 @@ async def test_a_server_that_asks_us_to_wait_is_asked_again_after_that_time() ->
         url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         client = Client(Access(server=url, how="test"), random=Random(1).random)
         store = KubernetesStore(client, group="crd.projectcalico.org/v1")
-        with pytest.raises(Missing):
+        with pytest.raises(Rejected, match="cannot be read"):  # the second answer is an empty object
             await store.get(Key("IPPool", "p"))
         await store.close()
     assert times[1] - times[0] >= 1.0
