@@ -35,6 +35,7 @@ class Refusal(Enum):
     NOT_OWNER = "not-owner"
     NOT_HOLDER = "not-holder"
     NOT_A_BLOCK = "not-a-block"
+    FILTER = "filter"
 
 
 @dataclass(frozen=True, slots=True)

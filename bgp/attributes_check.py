@@ -8,8 +8,9 @@ attribute is judged here first, by one row of a table, and only what is kept goe
 - WITHDRAW: the routes of this UPDATE count as withdrawn.
 - RESET: it cannot be told which routes the UPDATE is about; the session ends.
 
-The strongest verdict of an UPDATE wins. Optional attributes that are not in the table are cut out: nothing that this
-speaker learns is passed on, so nothing needs them.
+The strongest verdict of an UPDATE wins. What nobody here reads and others may want (extended communities, whatever is
+transitive and not in the table) is put aside undecoded, to be passed on with the route; what is not transitive is cut
+out.
 
 Source: RFC 7606 (sections in the rows), RFC 4271 6.3, RFC 4456, RFC 4760, RFC 5065, RFC 6793, RFC 7607, RFC 8092.
 """
@@ -20,11 +21,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from bgp.message import Carried
+
 _OPTIONAL = 0x80
 _TRANSITIVE = 0x40
+_PARTIAL = 0x20
 _EXTENDED_LENGTH = 0x10
 _MEANINGFUL = _OPTIONAL | _TRANSITIVE | _EXTENDED_LENGTH
 """Partial and the unused bits say nothing about a value, and do not reach the decoder."""
+
+_UNREAD = frozenset({6, 16})
+"""Of the table, those that nobody here reads: ATOMIC_AGGREGATE and the extended communities."""
 
 ORIGIN, AS_PATH, NEXT_HOP, MED, LOCAL_PREF = 1, 2, 3, 4, 5
 MP_REACH, MP_UNREACH = 14, 15
@@ -53,6 +60,7 @@ class Judgement:
     verdict: Verdict
     kept: bytes
     faults: tuple[str, ...] = ()
+    carried: tuple[Carried, ...] = ()
 
 
 Check = Callable[[bytes, Facts], str]
@@ -175,6 +183,7 @@ class _Finding:
 def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
     """The verdict on the path attributes of one UPDATE. ``has_nlri``: its NLRI field is not empty."""
     kept: list[bytes] = []
+    carried: list[Carried] = []
     findings: list[_Finding] = []
     seen: set[int] = set()
     for flags, code, whole, value in _split(raw):
@@ -182,10 +191,14 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
             findings.append(_Finding("attributes", "length overruns", Verdict.WITHDRAW))  # section 4
             continue
         finding = _judge_one(flags, code, value, facts, seen)
+        is_first = code not in seen
         seen.add(code)
         if finding is not None:
             findings.append(finding)
-        elif code in RULES:
+        elif code in _UNREAD or code not in RULES:
+            if flags & _TRANSITIVE and is_first:
+                carried.append(_carry(flags, code, value))
+        else:
             kept.append(whole if not flags & ~_MEANINGFUL else bytes((flags & _MEANINGFUL,)) + whole[1:])
     is_reachable = has_nlri or MP_REACH in seen
     if is_reachable and not seen >= _ALWAYS_NEEDED:
@@ -194,7 +207,13 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
     if worst is Verdict.WITHDRAW and not is_reachable:
         worst = Verdict.RESET
         findings.append(_Finding("routes", "none to withdraw", Verdict.RESET))  # 5.2
-    return Judgement(worst, b"".join(kept), tuple(map(str, findings)))
+    return Judgement(worst, b"".join(kept), tuple(map(str, findings)), tuple(carried))
+
+
+def _carry(flags: int, code: int, value: bytes) -> Carried:
+    """RFC 4271, 5: who passes on what it does not know says so by the Partial bit."""
+    partial = 0 if code in RULES else _PARTIAL
+    return Carried(code, flags & (_OPTIONAL | _TRANSITIVE | _PARTIAL) | partial, value)
 
 
 def _split(raw: bytes) -> Iterator[tuple[int, int | None, bytes, bytes]]:

@@ -231,7 +231,7 @@ class Daemon:
             are_exports_known=self._confirmed is not None or self._has_waited,
             is_settled=True,
             listen=self._view.listen(),
-            cluster_id=self._view.cluster_id(),
+            policy=self._view.policy(),
         )
         self.speaker.judge_by(self._view.ownership())
         self._apply(wanted, found)
@@ -274,6 +274,7 @@ class Daemon:
             exports=exports,
             are_exports_known=self._has_waited,
             listen=ListenAt(last.port),
+            policy=last.policy,
         )
         self._apply(wanted, Mesh(last.neighbours))
 
@@ -299,6 +300,7 @@ class Daemon:
             exports=speaker.exports,
             port=self._view.listen().port,
             boot=self._memory.boot,
+            policy=speaker.outgoing.policy,
         )
 
     # What is said of it.

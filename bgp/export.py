@@ -16,22 +16,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 
+from bgp.message import Carried, Community, Origin
 from datastore.resources import BlockAffinity, IPPool
 
+Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 NORMAL_PRIORITY = 1024
-_GREATEST = 2**31 - 1
+GREATEST_METRIC = 2**31 - 1
+"""The kernel's greatest metric as upstream sees it: a metric and its LOCAL_PREF add up to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What goes out with a destination besides what the session decides (next hop, AS path)."""
+    """What goes out with a destination. The defaults are those of a route of our own.
 
-    local_pref: int = _GREATEST - NORMAL_PRIORITY
+    ``next_hop`` None is the address that this speaker has in the session. ``as_path`` is without our own AS: towards
+    others it comes in front. ``med`` None leaves it out.
+    """
+
+    local_pref: int = GREATEST_METRIC - NORMAL_PRIORITY
+    next_hop: Address | None = None
+    as_path: tuple[int, ...] = ()
+    origin: Origin = Origin.IGP
+    med: int | None = None
+    originator: IPv4Address | None = None
+    clusters: tuple[IPv4Address, ...] = ()
+    communities: tuple[Community, ...] = ()
+    carried: tuple[Carried, ...] = ()
 
 
 Exports = Mapping[Network, Announcement]
@@ -47,13 +62,14 @@ def exports(
     pools: Iterable[IPPool],
     confirmed: frozenset[Network],
     priority: int = NORMAL_PRIORITY,
+    priority_v6: int = NORMAL_PRIORITY,
 ) -> Exports:
     """``confirmed`` are the destinations that felix found in the FIB. Invariant 9."""
     own = own_blocks(node, affinities)
     pools = tuple(pools)
-    announcement = Announcement(_GREATEST - priority)
+    announcements = {4: Announcement(GREATEST_METRIC - priority), 6: Announcement(GREATEST_METRIC - priority_v6)}
     return {
-        dst: announcement
+        dst: announcements[dst.version]
         for dst in sorted(confirmed, key=lambda dst: (dst.version, dst))
         if _is_announced(dst, own & confirmed, pools)
     }

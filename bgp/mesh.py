@@ -24,6 +24,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+from bgp.filters import Filter, Unreadable
 from datastore import selector
 from datastore.resources import BGPConfiguration, BGPPeer, Node
 
@@ -78,7 +79,7 @@ class Neighbour:
     cluster_id: IPv4Address | None = None
     next_hop_mode: NextHopMode = NextHopMode.AUTO
     allowed_local_as: int = 0
-    filters: tuple[str, ...] = ()
+    filters: tuple[Filter, ...] = ()
 
     @property
     def is_internal(self) -> bool:
@@ -116,7 +117,8 @@ Secrets = Mapping[tuple[str, str], str]
 class Cluster:
     """What the decision is made from. ``configurations`` by name: ``default`` and ``node.<name>``.
 
-    ``secrets`` by name and key; None where the datastore is one that has none.
+    ``secrets`` by name and key; None where the datastore is one that has none. A filter that is not there is as good as
+    one without rules, as in Calico.
     """
 
     me: str
@@ -124,6 +126,7 @@ class Cluster:
     configurations: Mapping[str, BGPConfiguration] = field(default_factory=dict)
     peers: Sequence[BGPPeer] = ()
     secrets: Secrets | None = None
+    filters: Mapping[str, Filter | Unreadable] = field(default_factory=dict)
 
     def as_number(self, node: Node) -> int:
         default = self.configurations.get("default")
@@ -369,11 +372,15 @@ def _explicit_one(cluster: Cluster, me: Node, peer: BGPPeer, far: _FarEnd, kind:
         yield place, Unbuilt(name, password.why)
     elif peer.local_workload_selector:
         yield place, Unbuilt(name, "not built yet: localWorkloadSelector")
-    elif peer.filters:
-        yield place, Unbuilt(name, "not built yet: filters")
+    elif wrong := [str(each) for each in _filters(cluster, peer) if isinstance(each, Unreadable)]:
+        yield place, Unbuilt(name, "; ".join(wrong))
     else:
         wanted = _neighbour(cluster, me, peer, far, name=name, kind=kind, mine=mine)
         yield place, replace(wanted, password=password)
+
+
+def _filters(cluster: Cluster, peer: BGPPeer) -> Iterator[Filter | Unreadable]:
+    return (cluster.filters[name] for name in peer.filters if name in cluster.filters)
 
 
 def _neighbour(
@@ -399,7 +406,7 @@ def _neighbour(
         cluster_id=_client_of(me, far) if is_internal else None,
         next_hop_mode=_next_hop_mode(peer, is_internal=is_internal),
         allowed_local_as=peer.num_allowed_local_as,
-        filters=peer.filters,
+        filters=tuple(each for each in _filters(cluster, peer) if isinstance(each, Filter)),
     )
 
 

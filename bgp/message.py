@@ -27,13 +27,29 @@ class Origin(IntEnum):
 
 DEFAULT_LOCAL_PREF = 100
 
+Community = tuple[int, ...]
+"""Two numbers (RFC 1997) or three (RFC 8092)."""
+NO_EXPORT: Community = (0xFFFF, 0xFF01)
+NO_ADVERTISE: Community = (0xFFFF, 0xFF02)
+NO_EXPORT_SUBCONFED: Community = (0xFFFF, 0xFF03)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An attribute that means nothing here and is passed on as it came."""
+
+    code: int
+    flags: int
+    value: bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """What path selection and validation look at. One value is shared by all destinations that came with it.
 
     ``as_path`` has every AS in order, members of sets included; ``as_path_length`` counts a set as one (RFC 4271,
-    9.1.2.2). ``next_hop`` None means that there was none to be read.
+    9.1.2.2). ``next_hop`` None means that there was none to be read. ``communities`` and ``carried`` matter to filters
+    and to those that the route is passed on to.
     """
 
     next_hop: Address | None
@@ -44,6 +60,8 @@ class Attributes:
     med: int = 0
     originator: IPv4Address | None = None
     clusters: tuple[IPv4Address, ...] = ()
+    communities: tuple[Community, ...] = ()
+    carried: tuple[Carried, ...] = ()
 
     @property
     def neighbour_as(self) -> int:

@@ -43,14 +43,17 @@ class House(Protocol):
     packer: Packer
     rib: Rib
     router_id: IPv4Address
-    exports: Exports
-    are_exports_known: bool
 
     @property
     def has_restarted(self) -> bool: ...
 
     @property
     def keeps_forwarding(self) -> bool: ...
+
+    @property
+    def may_end_rib(self) -> bool: ...
+
+    def exports_to(self, neighbour: Neighbour) -> Exports: ...
 
     def now_wall(self) -> datetime: ...
 
@@ -139,7 +142,7 @@ class Peering:
         """What the house exports has changed."""
         established = self.established
         if established is not None:
-            established.announce(self._house.exports, is_all_known=self._house.are_exports_known)
+            established.announce(self._house.exports_to(self.neighbour), is_all_known=self._house.may_end_rib)
 
     # For the status.
 
@@ -209,7 +212,7 @@ class Peering:
         self._house.rib.meet(self.neighbour, opened.router_id)
         self._sweep_after(self._restart_time_s())
         self._house.routes_changed()
-        connection.announce(self._house.exports, is_all_known=self._house.are_exports_known)
+        connection.announce(self._house.exports_to(self.neighbour), is_all_known=self._house.may_end_rib)
 
     def went_down(self, connection: Connection, *, keeps_routes: bool) -> None:
         name, rib, now = self.neighbour.name, self._house.rib, self._house.loop.time()

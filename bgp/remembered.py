@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bgp.export import NOTHING, Announcement, Exports
+from bgp.filters import from_text
 from bgp.mesh import DEFAULT_PORT, Kind, Neighbour, NextHopMode
+from bgp.passing import CLOSED, Policy
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Remembered:
     exports: Exports = field(default_factory=lambda: NOTHING)
     port: int = DEFAULT_PORT
     boot: str = ""
+    policy: Policy = CLOSED
 
 
 class Memory(Protocol):
@@ -107,6 +110,7 @@ def _to_json(remembered: Remembered) -> dict[str, Any]:
         "port": remembered.port,
         "neighbours": [_neighbour_to_json(each) for each in remembered.neighbours],
         "exports": {str(dst): each.local_pref for dst, each in remembered.exports.items()},
+        "policy": _policy_to_json(remembered.policy),
     }
 
 
@@ -119,6 +123,28 @@ def _from_json(raw: Any) -> Remembered:
         exports={ip_network(dst): Announcement(int(local_pref)) for dst, local_pref in raw["exports"].items()},
         port=int(raw["port"]),
         boot=str(raw["boot"]),
+        policy=_policy_from_json(raw.get("policy") or {}),
+    )
+
+
+_NETWORKS = ("pools", "closed", "services", "blocks")
+
+
+def _policy_to_json(policy: Policy) -> dict[str, Any]:
+    found: dict[str, Any] = {name: [str(each) for each in getattr(policy, name)] for name in _NETWORKS}
+    found["marks"] = [[str(cidr), [list(each) for each in communities]] for cidr, communities in policy.marks]
+    found["clusterId"] = str(policy.cluster_id or "")
+    return found
+
+
+def _policy_from_json(raw: dict[str, Any]) -> Policy:
+    return Policy(
+        **{name: tuple(ip_network(each) for each in raw.get(name, ())) for name in _NETWORKS},
+        marks=tuple(
+            (ip_network(cidr), tuple(tuple(map(int, each)) for each in communities))
+            for cidr, communities in raw.get("marks", ())
+        ),
+        cluster_id=IPv4Address(raw["clusterId"]) if raw.get("clusterId") else None,
     )
 
 
@@ -141,7 +167,7 @@ def _neighbour_to_json(each: Neighbour) -> dict[str, Any]:
         "clusterId": str(each.cluster_id or ""),
         "nextHopMode": each.next_hop_mode.value,
         "allowedLocalAs": each.allowed_local_as,
-        "filters": list(each.filters),
+        "filters": [[one.name, one.text] for one in each.filters],
     }
 
 
@@ -164,5 +190,5 @@ def _neighbour_from_json(raw: dict[str, Any]) -> Neighbour:
         cluster_id=IPv4Address(raw["clusterId"]) if raw.get("clusterId") else None,
         next_hop_mode=NextHopMode(raw.get("nextHopMode", "Auto")),
         allowed_local_as=int(raw.get("allowedLocalAs", 0)),
-        filters=tuple(map(str, raw.get("filters", ()))),
+        filters=tuple(from_text(name, text) for name, text in raw.get("filters", ())),
     )

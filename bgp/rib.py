@@ -24,10 +24,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from bgp.accept import Own, Refusal, refusal
 from bgp.best import Candidate, equally_good, next_hops
+from bgp.filters import Circumstances, Verdict, screen
 from bgp.learned import Delta, LearnedRoute
 from bgp.mesh import Neighbour
 from bgp.message import Attributes, Learned
 from bgp.ownership import Ownership
+from bgp.passing import Winner
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -41,12 +43,16 @@ _UNKNOWN = IPv4Address(0)
 
 @dataclass(slots=True)
 class AdjRibIn:
-    """The routes of one neighbour. ``router_id`` is the neighbour's, from its last OPEN."""
+    """The routes of one neighbour. ``router_id`` is the neighbour's, from its last OPEN.
+
+    ``altered``: accepted ones as a filter left them, where it changed something.
+    """
 
     neighbour: Neighbour
     router_id: IPv4Address = _UNKNOWN
     paths: dict[Network, Attributes] = field(default_factory=dict)
     refused: dict[Network, Refusal] = field(default_factory=dict)
+    altered: dict[Network, Attributes] = field(default_factory=dict)
     stale: dict[Network, float] = field(default_factory=dict)
     left_out: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
@@ -73,6 +79,8 @@ class Rib:
         self._accepted_from: dict[Network, tuple[str, ...]] = {}
         self._best: dict[Network, LearnedRoute] = {}
         self._touched: set[Network] = set()
+        self.winners: dict[Network, Winner] = {}
+        self._won_anew: set[Network] = set()
         self._ways: dict[Network, Address] = {}
 
     # Sessions.
@@ -166,7 +174,7 @@ class Rib:
                 names = self._accepted_from.get(dst, ())
                 if name in names:
                     self._accepted_from[dst] = tuple(neighbour.name if each == name else each for each in names)
-                    self._touched.add(dst)
+        self._touched.update(table.paths)
         self._judge_all(table)
 
     def lead(self, ways: Mapping[Network, Address]) -> None:
@@ -199,6 +207,12 @@ class Rib:
                 best.append(now)
         self._touched.clear()
         return Delta(tuple(best), tuple(gone))
+
+    def won_anew(self) -> frozenset[Network]:
+        """Where the best path is another, or there is none any more, since this was last asked."""
+        changed = frozenset(self._won_anew)
+        self._won_anew.clear()
+        return changed
 
     def routes(self) -> tuple[LearnedRoute, ...]:
         """Every best route, as of the last :meth:`changes`."""
@@ -233,6 +247,8 @@ class Rib:
 
     def _judge(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> None:
         refused = refusal(dst, attributes, neighbour=table.neighbour, own=self._own, ownership=self._ownership)
+        if refused is None and (table.neighbour.filters or table.altered):
+            refused = self._filter(table, dst, attributes)
         if refused is None:
             if table.refused:
                 table.refused.pop(dst, None)
@@ -243,10 +259,20 @@ class Rib:
             table.refusals[refused.value] += 1
         self._expel(table.neighbour.name, dst)
 
+    def _filter(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> Refusal | None:
+        circumstances = Circumstances(table.neighbour.is_internal, is_learned=True)
+        verdict, altered = screen(dst, attributes, table.neighbour.filters, circumstances, is_import=True)
+        if altered != table.altered.pop(dst, attributes):
+            self._touched.add(dst)
+        if altered != attributes:
+            table.altered[dst] = altered
+        return Refusal.FILTER if verdict is Verdict.REJECT else None
+
     def _withdraw(self, table: AdjRibIn, dst: Network) -> None:
         if table.paths.pop(dst, None) is not None:
             table.refused.pop(dst, None)
             table.stale.pop(dst, None)
+            table.altered.pop(dst, None)
             self._expel(table.neighbour.name, dst)
 
     def _admit(self, name: str, dst: Network) -> None:
@@ -267,18 +293,30 @@ class Rib:
         self._touched.add(dst)
 
     def _choose(self, dst: Network) -> LearnedRoute | None:
-        if dst in self._ways:
-            return LearnedRoute(dst, (self._ways[dst],), STATIC)
         names = self._accepted_from.get(dst)
-        if names is None:
-            return None
-        if len(names) == 1:
-            next_hop = self._tables[names[0]].paths[dst].next_hop
-            return LearnedRoute(dst, (next_hop,) if next_hop is not None else (), names[0])
-        best = equally_good([self._candidate(name, dst) for name in names])
+        if names is None or dst in self._ways:
+            self._win(dst, None)
+            return LearnedRoute(dst, (self._ways[dst],), STATIC) if dst in self._ways else None
+        candidates = [self._candidate(name, dst) for name in names]
+        best = equally_good(candidates) if len(candidates) > 1 else candidates
+        self._win(dst, best[0])
         return LearnedRoute(dst, next_hops(best), best[0].peer)
+
+    def _win(self, dst: Network, best: Candidate | None) -> None:
+        before = self.winners.get(dst)
+        if best is None:
+            if before is not None:
+                del self.winners[dst]
+                self._won_anew.add(dst)
+            return
+        table = self._tables[best.peer]
+        now = Winner(table.neighbour, table.router_id, best.attributes)
+        if now != before:
+            self.winners[dst] = now
+            self._won_anew.add(dst)
 
     def _candidate(self, name: str, dst: Network) -> Candidate:
         table = self._tables[name]
         neighbour = table.neighbour
-        return Candidate(name, table.paths[dst], neighbour.is_internal, table.router_id, neighbour.address)
+        attributes = table.altered.get(dst) or table.paths[dst]
+        return Candidate(name, attributes, neighbour.is_internal, table.router_id, neighbour.address)

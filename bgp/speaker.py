@@ -28,7 +28,9 @@ from bgp.accept import Own
 from bgp.export import NOTHING, Exports
 from bgp.learned import Delta
 from bgp.mesh import ListenAt, Neighbour
+from bgp.outgoing import Outgoing
 from bgp.ownership import Ownership
+from bgp.passing import CLOSED, Policy
 from bgp.peering import Peering
 from bgp.recovery import Recovery
 from bgp.rib import Rib
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 
 LISTEN_RETRY_S = 5.0
 _MOST_STRANGERS = 256
+_REST_FACTOR = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Wanted:
     are_exports_known: bool = False
     is_settled: bool = False
     listen: ListenAt | None = None
-    cluster_id: IPv4Address | None = None
+    policy: Policy = CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Speaker:
         self.rib = Rib()
         self.exports: Exports = NOTHING
         self.are_exports_known = False
+        self.outgoing = Outgoing()
         self.recovery = Recovery()
         self.peerings: dict[str, Peering] = {}
         self.strangers: Counter[str] = Counter()
@@ -98,6 +102,8 @@ class Speaker:
         self._on_in_sync = on_in_sync
         self._past = past
         self._is_publishing = False
+        self._is_announcing = False
+        self._rest_until = 0.0
         self._was_in_sync = False
         self._listen: ListenAt | None = None
         self._listen_changed = asyncio.Event()
@@ -127,7 +133,7 @@ class Speaker:
         if wanted.router_id != self.router_id:
             self._stop_all_but(frozenset())
             self.router_id = wanted.router_id
-        self.rib.be(Own(wanted.router_id, wanted.cluster_id))
+        self.rib.be(Own(wanted.router_id, wanted.policy.cluster_id))
         self.rib.lead({ip_network(each.address): each.gateway for each in wanted.neighbours if each.gateway})
         if wanted.listen != self._listen:
             self._listen = wanted.listen
@@ -151,6 +157,19 @@ class Speaker:
     def keeps_forwarding(self) -> bool:
         return self._past.keeps_forwarding or self.are_exports_known
 
+    @property
+    def may_end_rib(self) -> bool:
+        """Whether all that is to be announced is known. What is passed on is once the neighbours have said it again."""
+        return self.are_exports_known and not (self.has_restarted and self._passes_on)
+
+    @property
+    def _passes_on(self) -> bool:
+        is_reflector = self.outgoing.policy.cluster_id is not None
+        return is_reflector or any(not each.neighbour.is_internal for each in self.peerings.values())
+
+    def exports_to(self, neighbour: Neighbour) -> Exports:
+        return self.outgoing.to(neighbour)
+
     def now_wall(self) -> datetime:
         return self._wall()
 
@@ -170,12 +189,29 @@ class Speaker:
     # Its own.
 
     def _apply_exports(self, wanted: Wanted) -> None:
-        if wanted.exports == self.exports and wanted.are_exports_known == self.are_exports_known:
+        is_same = not self.outgoing.announce(wanted.exports, wanted.policy)
+        if is_same and wanted.are_exports_known == self.are_exports_known:
             return
         self.exports = wanted.exports
         self.are_exports_known = wanted.are_exports_known
+        self._announce()
+
+    def _announce(self) -> None:
         for peering in self.peerings.values():
             peering.announce()
+
+    def _announce_soon(self) -> None:
+        """Changes come in bursts, and a pass asks for every neighbour: the next waits nine times as long as it took."""
+        if not self._is_announcing:
+            self._is_announcing = True
+            self.loop.call_at(max(self._rest_until, self.loop.time()), self._announce_now)
+
+    def _announce_now(self) -> None:
+        begun = self.loop.time()
+        self._is_announcing = False
+        self._announce()
+        now = self.loop.time()
+        self._rest_until = now + (now - begun) * _REST_FACTOR
 
     def _apply_neighbours(self, neighbours: tuple[Neighbour, ...]) -> None:
         self._rename(neighbours)
@@ -192,6 +228,8 @@ class Speaker:
             if self._tasks is not None:
                 peering.start()
         self._require_passwords()
+        self.outgoing.serve(neighbours)
+        self._announce()
         self.routes_changed()
 
     def _rename(self, neighbours: tuple[Neighbour, ...]) -> None:
@@ -226,6 +264,8 @@ class Speaker:
         delta = self.rib.changes()
         if delta.best or delta.gone:
             self._on_routes(delta)
+        if self.outgoing.learn(self.rib.winners, self.rib.won_anew()):
+            self._announce_soon()
 
     def _expect(self, neighbours: tuple[Neighbour, ...]) -> None:
         is_first = self.recovery.deadline is None
@@ -243,6 +283,7 @@ class Speaker:
             self._was_in_sync = True
             self._publish()
             self._on_in_sync()
+            self._announce()
 
     def _welcome(self, address: Address) -> Receiver | None:
         """The neighbour at this address; anyone else is refused and counted."""

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Any, TypeVar
 
-from bgp.export import NORMAL_PRIORITY, Exports, exports
+from bgp.export import NORMAL_PRIORITY, Exports, exports, own_blocks
+from bgp.filters import Filter, Unreadable, community, read
 from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, cluster_id_of, mesh
+from bgp.message import Community
 from bgp.ownership import Ownership, ownership
+from bgp.passing import Marks, Policy
 from datastore.follow import Batch
-from datastore.resources import BGPConfiguration, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
+from datastore.resources import BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
 from datastore.table import Table
 
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
 
-KINDS = ("Node", "BGPConfiguration", "BGPPeer", "IPPool", "BlockAffinity", "IPAMBlock")
+KINDS = ("Node", "BGPConfiguration", "BGPPeer", "BGPFilter", "IPPool", "BlockAffinity", "IPAMBlock")
 
 
 class View:
@@ -33,6 +36,7 @@ class View:
         self._nodes = Table(Node)
         self._configurations = Table(BGPConfiguration)
         self._peers = Table(BGPPeer)
+        self._filters = Table(BGPFilter)
         self._pools = Table(IPPool)
         self._affinities = Table(BlockAffinity)
         self._blocks = Table(IPAMBlock)
@@ -40,6 +44,7 @@ class View:
             "Node": self._nodes,
             "BGPConfiguration": self._configurations,
             "BGPPeer": self._peers,
+            "BGPFilter": self._filters,
             "IPPool": self._pools,
             "BlockAffinity": self._affinities,
             "IPAMBlock": self._blocks,
@@ -82,14 +87,11 @@ class View:
         own = int(me.ipv4.ip) if me is not None and me.ipv4 is not None else 0
         return IPv4Address(rule or own)
 
-    def cluster_id(self) -> IPv4Address | None:
-        """As a route reflector, or None."""
-        me = self.me
-        return cluster_id_of(me) if me is not None else None
-
     def mesh(self) -> Mesh:
         """The neighbours over both families."""
-        return self._when_changed("mesh", self._find_mesh, self._nodes, self._configurations, self._peers)
+        return self._when_changed(
+            "mesh", self._find_mesh, self._nodes, self._configurations, self._peers, self._filters
+        )
 
     def ownership(self) -> Ownership:
         return self._when_changed("ownership", self._find_owners, self._nodes, self._affinities, self._blocks)
@@ -98,6 +100,11 @@ class View:
         """``confirmed``: what felix found in the FIB."""
         tables = (self._affinities, self._pools, self._configurations)
         return self._when_changed("exports", lambda: self._find_exports(confirmed), *tables, also=confirmed)
+
+    def policy(self) -> Policy:
+        """What may be passed on, and with which communities."""
+        tables = (self._pools, self._configurations, self._affinities, self._nodes)
+        return self._when_changed("policy", self._find_policy, *tables)
 
     def listen(self) -> ListenAt:
         default = self._configuration("default")
@@ -128,7 +135,30 @@ class View:
             pools=self._pools.values.values(),
             confirmed=confirmed,
             priority=default.normal_route_priority if default is not None else NORMAL_PRIORITY,
+            priority_v6=default.normal_route_priority_v6 if default is not None else NORMAL_PRIORITY,
         )
+
+    def _find_policy(self) -> Policy:
+        default, me = self._configuration("default"), self.me
+        pools = tuple(self._pools.values.values())
+        services = (*default.load_balancer_blocks, *default.external_blocks) if default is not None else ()
+        return Policy(
+            pools=tuple(pool.cidr for pool in pools if not pool.disable_bgp_export),
+            closed=tuple(pool.cidr for pool in pools if pool.disable_bgp_export),
+            services=tuple(ip_network(each["cidr"], strict=False) for each in services),
+            marks=marks(default, self._configuration(f"node.{self._node}")),
+            blocks=tuple(own_blocks(self._node, self._affinities.values.values())),
+            cluster_id=cluster_id_of(me) if me is not None else None,
+        )
+
+    def _find_filters(self) -> dict[str, Filter | Unreadable]:
+        found: dict[str, Filter | Unreadable] = {}
+        for each in self._filters.values.values():
+            try:
+                found[each.resource.name] = read(each.resource.name, each.resource.spec)
+            except Unreadable as error:
+                found[each.resource.name] = error
+        return found
 
     def _cluster(self) -> Cluster:
         return Cluster(
@@ -136,6 +166,7 @@ class View:
             nodes={node.name: node for node in self._nodes.values.values()},
             configurations={each.resource.name: each for each in self._configurations.values.values()},
             peers=tuple(self._peers.values.values()),
+            filters=self._when_changed("filters", self._find_filters, self._filters),
         )
 
     def _configuration(self, name: str) -> BGPConfiguration | None:
@@ -148,6 +179,26 @@ class View:
             self._known[name] = known = (basis, find())
         found: T = known[1]
         return found
+
+
+def marks(default: BGPConfiguration | None, own: BGPConfiguration | None) -> Marks:
+    """The communities of each prefix. A node's own advertisements stand in for all of the default ones.
+
+    A community that has no such name and is none itself is left out: the one bad word stops no route.
+    """
+    source = own if own is not None and own.prefix_advertisements else default
+    if source is None:
+        return ()
+    given = [each for each in (default, own) if each is not None]
+    named = {each.get("name"): each.get("value") for one in given for each in one.communities}
+    found: list[tuple[Network, tuple[Community, ...]]] = []
+    for each in source.prefix_advertisements:
+        try:
+            words = [str(named.get(word, word)) for word in each.get("communities") or ()]
+            found.append((ip_network(each["cidr"], strict=False), tuple(community(word) for word in words)))
+        except (ValueError, KeyError):
+            continue
+    return tuple(found)
 
 
 def hashed_router_id(node: str) -> IPv4Address:

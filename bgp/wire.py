@@ -48,8 +48,16 @@ from exabgp.bgp.message.open.routerid import RouterID
 from exabgp.bgp.message.open.version import Version
 from exabgp.bgp.message.refresh import RouteRefresh
 from exabgp.bgp.message.update import Update
-from exabgp.bgp.message.update.attribute import Attribute, LocalPreference, NextHop
+from exabgp.bgp.message.update.attribute import MED, ASPath, Attribute, LocalPreference, NextHop, OriginatorID
 from exabgp.bgp.message.update.attribute import Attributes as ExaAttributes
+from exabgp.bgp.message.update.attribute import Origin as OriginAttribute
+from exabgp.bgp.message.update.attribute.aspath import SEQUENCE
+from exabgp.bgp.message.update.attribute.clusterlist import ClusterID, ClusterList
+from exabgp.bgp.message.update.attribute.community.initial.communities import Communities
+from exabgp.bgp.message.update.attribute.community.initial.community import Community
+from exabgp.bgp.message.update.attribute.community.large.communities import LargeCommunities
+from exabgp.bgp.message.update.attribute.community.large.community import LargeCommunity
+from exabgp.bgp.message.update.attribute.generic import GenericAttribute
 from exabgp.bgp.message.update.eor import EOR
 from exabgp.bgp.message.update.nlri import INET
 from exabgp.bgp.message.update.nlri.cidr import CIDR
@@ -66,6 +74,7 @@ from bgp.message import (
     DEFAULT_LOCAL_PREF,
     Address,
     Attributes,
+    Carried,
     EndOfRib,
     Fault,
     Graceful,
@@ -170,10 +179,11 @@ def _pack(ends: Ends, negotiated: Any, before: Exports, after: Exports) -> Itera
         if dst.version == ends.local_address.version:
             rib.del_from_rib(Change(_nlri(dst, family, next_hop), ExaAttributes()))
     for dst, announcement in after.items():
-        if dst.version == ends.local_address.version and before.get(dst) != announcement:
+        if dst.version == ends.local_address.version and _differ(before.get(dst), announcement):
+            hop = str(announcement.next_hop or next_hop)
             if announcement not in packed:
-                packed[announcement] = _outgoing(announcement, next_hop)
-            rib.add_to_rib(Change(_nlri(dst, family, next_hop), packed[announcement]), True)
+                packed[announcement] = _outgoing(announcement, hop, ends)
+            rib.add_to_rib(Change(_nlri(dst, family, hop), packed[announcement]), True)
     for update in rib.updates(True):
         yield from update.messages(negotiated)
 
@@ -185,13 +195,39 @@ def _nlri(dst: Network, family: tuple[Any, Any], next_hop: str) -> Any:
     return nlri
 
 
-def _outgoing(announcement: Announcement, next_hop: str) -> Any:
-    """ORIGIN and AS_PATH are ExaBGP's defaults: IGP, and empty or our AS; it leaves LOCAL_PREF out towards others."""
+def _differ(before: Announcement | None, after: Announcement) -> bool:
+    return before is not after and before != after
+
+
+def _outgoing(announcement: Announcement, next_hop: str, ends: Ends) -> Any:
+    """Without an AS path ExaBGP writes the usual one: empty, or our AS. Towards others it leaves LOCAL_PREF out."""
     attributes = ExaAttributes()
+    attributes.add(OriginAttribute(announcement.origin.value))
+    if announcement.as_path:
+        path = announcement.as_path if ends.is_internal else (ends.local_as, *announcement.as_path)
+        attributes.add(ASPath([SEQUENCE([ASN(number) for number in path])]))
     if ":" not in next_hop:
         attributes.add(NextHop(next_hop))
     attributes.add(LocalPreference(announcement.local_pref))
+    if announcement.med is not None:
+        attributes.add(MED(announcement.med))
+    if announcement.originator is not None:
+        attributes.add(OriginatorID(str(announcement.originator)))
+    if announcement.clusters:
+        attributes.add(ClusterList([ClusterID(str(each)) for each in announcement.clusters]))
+    _add_communities(attributes, announcement)
+    for each in announcement.carried:
+        attributes.add(GenericAttribute(each.code, each.flags, each.value))
     return attributes
+
+
+def _add_communities(attributes: Any, announcement: Announcement) -> None:
+    plain = [Community(struct.pack("!HH", *each)) for each in announcement.communities if len(each) == 2]
+    large = [LargeCommunity(struct.pack("!LLL", *each)) for each in announcement.communities if len(each) == 3]
+    if plain:
+        attributes.add(Communities(plain))
+    if large:
+        attributes.add(LargeCommunities(large))
 
 
 class Codec:
@@ -352,10 +388,12 @@ class Codec:
             rest = _joined(withdrawn, judgement.kept, nlri)
             update = Update.unpack_message(rest, Direction.IN, self._negotiated)
         faults = judgement.faults if judgement is not None else ()
+        carried = judgement.carried if judgement is not None else ()
         if isinstance(update, EOR):
             yield Learned(faults=faults) if faults else EndOfRib()
             return
-        yield from _learned(update, faults, is_void=judgement is not None and judgement.verdict is Verdict.WITHDRAW)
+        is_void = judgement is not None and judgement.verdict is Verdict.WITHDRAW
+        yield from _learned(update, faults, carried, is_void=is_void)
 
     def _decode_notification(self, body: bytes) -> Iterator[Received]:
         received = Notification.unpack_message(body)
@@ -459,7 +497,7 @@ def _counted(field: bytes) -> bytes:
     return struct.pack("!H", len(field)) + field
 
 
-def _learned(update: Any, faults: tuple[str, ...], *, is_void: bool) -> Iterator[Learned]:
+def _learned(update: Any, faults: tuple[str, ...], carried: tuple[Carried, ...], *, is_void: bool) -> Iterator[Learned]:
     """One value per next hop; withdrawals go first. ``is_void``: its routes count as withdrawn (RFC 7606)."""
     withdrawn: list[Network] = []
     by_next_hop: dict[Any, list[Any]] = {}
@@ -474,7 +512,7 @@ def _learned(update: Any, faults: tuple[str, ...], *, is_void: bool) -> Iterator
     if withdrawn or faults:
         yield Learned(withdrawn=tuple(withdrawn), faults=faults)
     for packed, nlris in _without_link_local(by_next_hop).items():
-        attributes = _incoming(update.attributes, ip_address(packed) if packed else None)
+        attributes = _incoming(update.attributes, ip_address(packed) if packed else None, carried)
         yield Learned(announced=tuple(_network(nlri) for nlri in nlris), attributes=attributes)
 
 
@@ -493,7 +531,7 @@ def _network(nlri: Any) -> Network:
     return IPv4Network((value, length)) if len(packed) == 4 else IPv6Network((value, length))
 
 
-def _incoming(attributes: Any, next_hop: Address | None) -> Attributes:
+def _incoming(attributes: Any, next_hop: Address | None, carried: tuple[Carried, ...]) -> Attributes:
     code = Attribute.CODE
     path = attributes.get(code.AS_PATH)
     segments = path.aspath if path is not None else ()
@@ -508,7 +546,16 @@ def _incoming(attributes: Any, next_hop: Address | None) -> Attributes:
         med=med.med if med is not None else 0,
         originator=IPv4Address(originator.ton()) if originator is not None else None,
         clusters=tuple(IPv4Address(each.ton()) for each in clusters.clusters) if clusters is not None else (),
+        communities=tuple(_communities(attributes)),
+        carried=carried,
     )
+
+
+def _communities(attributes: Any) -> Iterator[tuple[int, ...]]:
+    for each in attributes.get(Attribute.CODE.COMMUNITY) or ():
+        yield struct.unpack("!HH", each.pack())
+    for each in attributes.get(Attribute.CODE.LARGE_COMMUNITY) or ():
+        yield struct.unpack("!LLL", each.pack())
 
 
 def _shutdown_text(received: Any) -> str:

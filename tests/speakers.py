@@ -13,6 +13,7 @@ from bgp.export import Announcement, Exports
 from bgp.learned import Delta, LearnedRoute, Network
 from bgp.mesh import Kind, ListenAt, Neighbour, dials, name_of
 from bgp.ownership import Ownership
+from bgp.passing import CLOSED, Policy
 from bgp.prefixes import Prefixes
 from bgp.speaker import FIRST_LIFE, PastLife, Speaker, Wanted
 from tests.memory_network import MemoryNetwork
@@ -37,6 +38,7 @@ class Station:
     life: int = 0
     is_settled: bool = True
     are_exports_known: bool = True
+    policy: Policy = CLOSED
     _task: asyncio.Task[None] | None = None
 
     async def start(self, past: PastLife = FIRST_LIFE) -> None:
@@ -73,6 +75,7 @@ class Station:
                 are_exports_known=self.are_exports_known,
                 is_settled=self.is_settled,
                 listen=ListenAt(179),
+                policy=self.policy,
             )
         )
 

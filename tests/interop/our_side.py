@@ -14,6 +14,7 @@ from typing import Any
 from bgp.export import Announcement
 from bgp.learned import Delta, LearnedRoute, Network
 from bgp.mesh import Kind, ListenAt, Neighbour, name_of
+from bgp.passing import CLOSED, Policy
 from bgp.peering import Peering
 from bgp.speaker import FIRST_LIFE, PastLife, Speaker, Wanted
 from bgp.transport import TcpNetwork
@@ -41,13 +42,14 @@ def neighbour(
 class OurSide:
     neighbours: tuple[Neighbour, ...]
     blocks: tuple[str, ...] = ("10.244.1.0/26",)
+    policy: Policy = CLOSED
     routes: dict[Network, LearnedRoute] = field(default_factory=dict)
     told: list[Delta] = field(default_factory=list)
 
     def apply(self, *, are_exports_known: bool = True) -> None:
         exports = {ip_network(text): Announcement() for text in self.blocks}
         self.speaker.apply(
-            Wanted(OURS, self.neighbours, exports, are_exports_known, True, ListenAt(179, (OURS, OURS_V6)))
+            Wanted(OURS, self.neighbours, exports, are_exports_known, True, ListenAt(179, (OURS, OURS_V6)), self.policy)
         )
 
     @asynccontextmanager

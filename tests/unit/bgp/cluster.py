@@ -9,7 +9,7 @@ from typing import Any
 from datastore import names
 from datastore.codec import decode
 from datastore.resource import Resource
-from datastore.resources import BGPConfiguration, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
+from datastore.resources import BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
 
 
 def node(name: str, ipv4: str = "", *, ipv6: str = "", labels: Mapping[str, str] | None = None, **bgp: Any) -> Node:
@@ -27,6 +27,10 @@ def configuration(name: str = "default", **spec: Any) -> BGPConfiguration:
 
 def peer(name: str, **spec: Any) -> BGPPeer:
     return decode(BGPPeer, Resource("BGPPeer", name, spec=spec))
+
+
+def bgp_filter(name: str, **spec: Any) -> BGPFilter:
+    return decode(BGPFilter, Resource("BGPFilter", name, spec=spec))
 
 
 def pool(name: str, cidr: str, **spec: Any) -> IPPool:

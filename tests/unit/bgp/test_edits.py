@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bgp.filters import read
 from bgp.mesh import Kind, Neighbour, NextHopMode, name_of
 from tests.speakers import Station, World, all_established, until
 from tests.virtual_time import virtually
@@ -26,7 +27,7 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "the cluster": ({"cluster_id": IPv4Address("1.0.0.1")}, KEPT),
     "the next hop": ({"next_hop_mode": NextHopMode.SELF}, KEPT),
     "own AS in its paths": ({"allowed_local_as": 1}, KEPT),
-    "filters": ({"filters": ("unknown",)}, KEPT),
+    "filters": ({"filters": (read("none", {}),)}, KEPT),
     "the restart time": ({"restart_time_s": 90}, RENEWED),
     "the source address": ({"local_address": None}, MADE_ANEW),
 }
@@ -34,13 +35,12 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {
 
 async def three() -> tuple[World, Station, Station, Station]:
     world = World()
-    one, two, other = (world.station(n, f"10.244.{n}.0/26") for n in (1, 2, 3))
-    stations = [one, two, other]
+    one, two, third = stations = tuple(world.station(n, f"10.244.{n}.0/26") for n in (1, 2, 3))
     world.mesh(*stations)
     for station in stations:
         await station.start()
     await until(lambda: all_established(stations) and all(len(each.routes) == 2 for each in stations))
-    return world, one, two, other
+    return world, one, two, third
 
 
 def ups(station: Station, other: Station) -> int:

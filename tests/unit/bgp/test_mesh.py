@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from bgp.filters import Unreadable, read
 from bgp.mesh import Cluster, Mesh, Neighbour, NextHopMode, Secrets, dials, mesh, split_port
 from datastore.resources import BGPConfiguration, BGPPeer, Node
 from tests.unit.bgp.cluster import configuration, node, peer
@@ -268,10 +269,24 @@ def test_the_original_next_hop_is_kept_towards_other_ases_only() -> None:
     assert found.next_hop_mode is NextHopMode.AUTO
 
 
-@pytest.mark.parametrize(("asked", "value"), [("localWorkloadSelector", "all()"), ("filters", ["f"])])
-def test_what_is_not_built_is_listed_with_its_reason_and_not_brought_up(asked: str, value: object) -> None:
-    rule = (peer("tor", peerIP="10.0.0.254", asNumber=65000, **{asked: value}),)
-    assert lines(neighbours_of("node1", NODE1, peers=rule)) == [f"Global_10_0_0_254: not built yet: {asked}"]
+def test_what_is_not_built_is_listed_with_its_reason_and_not_brought_up() -> None:
+    rule = (peer("pods", localWorkloadSelector="all()", peerIP="10.0.0.254", asNumber=65000),)
+    assert lines(neighbours_of("node1", NODE1, peers=rule)) == [
+        "Global_10_0_0_254: not built yet: localWorkloadSelector"
+    ]
+
+
+def test_a_peer_has_the_filters_that_it_names_in_order_and_one_that_is_not_there_is_none() -> None:
+    rule = (peer("tor", peerIP="10.0.0.254", asNumber=65000, filters=["b", "gone", "a"]),)
+    filters = {"a": read("a", {}), "b": read("b", {})}
+    (found,) = mesh(Cluster("node1", {"node1": NODE1}, peers=rule, filters=filters), version=4).neighbours
+    assert [each.name for each in found.filters] == ["b", "a"]
+
+
+def test_a_peer_with_a_filter_that_cannot_be_read_is_not_brought_up() -> None:
+    rule = (peer("tor", peerIP="10.0.0.254", asNumber=65000, filters=["bad"]),)
+    cluster = Cluster("node1", {"node1": NODE1}, peers=rule, filters={"bad": Unreadable("BGPFilter bad: no")})
+    assert lines(mesh(cluster, version=4)) == ["Global_10_0_0_254: BGPFilter bad: no"]
 
 
 CLUSTERS = {

@@ -1,12 +1,16 @@
 """What survives the end of the process."""
 
+import json
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from bgp.export import Announcement
-from bgp.mesh import Kind, Neighbour
+from bgp.filters import read
+from bgp.mesh import Kind, Neighbour, NextHopMode
+from bgp.passing import CLOSED, Policy
 from bgp.remembered import Remembered, load, save, this_boot
 
 REMEMBERED = Remembered(
@@ -15,11 +19,37 @@ REMEMBERED = Remembered(
         Neighbour(
             "Mesh_10_0_0_2", Kind.MESH, ip_address("10.0.0.2"), 64512, 64512, ip_address("10.0.0.1"), node="node2"
         ),
-        Neighbour("Global_fd00__9", Kind.GLOBAL, ip_address("fd00::9"), 65000, 64512, None, 1790, True, 90),
+        Neighbour(
+            "Global_fd00__9",
+            Kind.GLOBAL,
+            ip_address("fd00::9"),
+            65000,
+            64512,
+            None,
+            1790,
+            True,
+            90,
+            keepalive_time_s=7,
+            ttl_hops=2,
+            password="let me in",
+            gateway=ip_address("fd00::1"),
+            cluster_id=IPv4Address("1.0.0.1"),
+            next_hop_mode=NextHopMode.KEEP,
+            allowed_local_as=3,
+            filters=(read("f", {"importV4": [{"action": "Reject"}]}),),
+        ),
     ),
     {ip_network("10.244.1.0/26"): Announcement(), ip_network("fd00:10:244::/122"): Announcement(7)},
     1790,
     "the boot",
+    Policy(
+        pools=(ip_network("10.244.0.0/16"),),
+        closed=(ip_network("10.245.0.0/16"),),
+        services=(ip_network("10.96.0.0/12"),),
+        marks=((ip_network("10.244.0.0/16"), ((65000, 7), (1, 2, 3))),),
+        blocks=(ip_network("10.244.1.0/26"),),
+        cluster_id=IPv4Address("1.0.0.1"),
+    ),
 )
 
 
@@ -28,6 +58,22 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     save(path, REMEMBERED)
     assert load(path) == REMEMBERED
     assert [each.name for each in path.parent.iterdir()] == ["bgp.json"]
+
+
+def test_only_its_owner_may_read_it_because_passwords_are_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "bgp.json"
+    save(path, REMEMBERED)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_an_older_process_left_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "bgp.json"
+    save(path, REMEMBERED)
+    raw = json.loads(path.read_text())
+    old = ("name", "kind", "address", "peerAs", "localAs", "localAddress", "port", "passive", "restartTime", "node")
+    mesh_alone = [{key: each[key] for key in old} for each in raw["neighbours"][:1]]
+    path.write_text(json.dumps({**raw, "version": 1, "neighbours": mesh_alone, "policy": None}))
+    assert load(path) == replace(REMEMBERED, neighbours=REMEMBERED.neighbours[:1], policy=CLOSED)
 
 
 def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:
