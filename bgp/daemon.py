@@ -232,6 +232,7 @@ class Daemon:
             is_settled=True,
             listen=self._view.listen(),
             policy=self._view.policy(),
+            nodes=self._view.nodes(),
         )
         self.speaker.judge_by(self._view.ownership())
         self._apply(wanted, found)

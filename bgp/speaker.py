@@ -2,7 +2,9 @@
 
 It is told what should be, whole and as often as one likes (:class:`Wanted`), and works out the difference: neighbours
 that are new are started, those that are gone are sent a Cease (6/3), so that they drop our routes at once, and those
-that are described differently get a new session only where the old one could not know (6/6). What it learns goes out
+that are described differently get a new session only where the old one could not know (6/6). A node that is no longer a
+neighbour but still a node has only changed its place, from the mesh to a reflector or back: it is left a little later,
+when the others have had the time to bring what it brought. What it learns goes out
 as differences of best routes, at most one a turn of the loop.
 
 The end of the process says nothing to anybody: neighbours keep our routes by graceful restart, and the next process
@@ -18,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address, ip_network
@@ -41,6 +43,8 @@ from bgp.wire import Packer
 log = logging.getLogger(__name__)
 
 LISTEN_RETRY_S = 5.0
+LEAVE_S = 10.0
+"""Enough for a dial after an error and for what is then announced."""
 _MOST_STRANGERS = 256
 _REST_FACTOR = 9.0
 
@@ -50,7 +54,8 @@ class Wanted:
     """All that the speaker should be doing.
 
     ``is_settled``: the neighbours are those of a datastore in sync, not remembered ones. ``are_exports_known``:
-    nothing that belongs into ``exports`` is still missing, so End-of-RIB may be said.
+    nothing that belongs into ``exports`` is still missing, so End-of-RIB may be said. ``nodes``: the names of all there
+    are.
     """
 
     router_id: IPv4Address
@@ -60,6 +65,7 @@ class Wanted:
     is_settled: bool = False
     listen: ListenAt | None = None
     policy: Policy = CLOSED
+    nodes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class Speaker:
         self._listen: ListenAt | None = None
         self._listen_changed = asyncio.Event()
         self._listening: Listening | None = None
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._recovery_timer: asyncio.TimerHandle | None = None
 
@@ -123,8 +130,9 @@ class Speaker:
                 await self._keep_listening()
             finally:
                 self._tasks = None
-                if self._recovery_timer is not None:
-                    self._recovery_timer.cancel()
+                for timer in (self._recovery_timer, *self._leaving.values()):
+                    if timer is not None:
+                        timer.cancel()
                 for peering in self.peerings.values():
                     peering.abandon()
 
@@ -139,7 +147,7 @@ class Speaker:
             self._listen = wanted.listen
             self._listen_changed.set()
         self._apply_exports(wanted)
-        self._apply_neighbours(wanted.neighbours)
+        self._apply_neighbours(wanted.neighbours, wanted.nodes)
         if wanted.is_settled:
             self._expect(wanted.neighbours)
 
@@ -213,9 +221,10 @@ class Speaker:
         now = self.loop.time()
         self._rest_until = now + (now - begun) * _REST_FACTOR
 
-    def _apply_neighbours(self, neighbours: tuple[Neighbour, ...]) -> None:
+    def _apply_neighbours(self, neighbours: tuple[Neighbour, ...], nodes: frozenset[str]) -> None:
         self._rename(neighbours)
-        self._stop_all_but(frozenset(each.name for each in neighbours))
+        self._leave_later(neighbours, nodes)
+        self._stop_all_but({*self._leaving, *(each.name for each in neighbours)})
         for neighbour in neighbours:
             peering = self.peerings.get(neighbour.name)
             if peering is not None and _needs_new_session(peering.neighbour, neighbour):
@@ -228,7 +237,7 @@ class Speaker:
             if self._tasks is not None:
                 peering.start()
         self._require_passwords()
-        self.outgoing.serve(neighbours)
+        self.outgoing.serve(peering.neighbour for peering in self.peerings.values())
         self._announce()
         self.routes_changed()
 
@@ -242,6 +251,26 @@ class Speaker:
                 self.peerings[neighbour.name] = self.peerings.pop(name)
                 self.recovery.rename(name, neighbour.name)
 
+    def _leave_later(self, neighbours: tuple[Neighbour, ...], nodes: frozenset[str]) -> None:
+        """Those that are unwanted but still nodes, while there are others, and nobody else is wanted at their place."""
+        wanted = {each.name for each in neighbours}
+        places = {each.address for each in neighbours}
+        versions = {each.version for each in places}
+        before, self._leaving = self._leaving, {}
+        for name, peering in self.peerings.items():
+            neighbour = peering.neighbour
+            is_elsewhere = neighbour.node in nodes and neighbour.address not in places
+            if name not in wanted and is_elsewhere and neighbour.address.version in versions and peering.established:
+                timer = before.pop(name) if name in before else self.loop.call_later(LEAVE_S, self._leave, name)
+                self._leaving[name] = timer
+        for timer in before.values():
+            timer.cancel()
+
+    def _leave(self, name: str) -> None:
+        self._leaving.pop(name, None)
+        if name in self.peerings:
+            self._stop(name, 6, 3)
+
     def _require_passwords(self) -> None:
         """What they dial us with has to be signed, for those that have a password."""
         if self._listening is None:
@@ -252,7 +281,7 @@ class Speaker:
         except OSError as error:
             log.error("password.refused why=%s", error)
 
-    def _stop_all_but(self, names: frozenset[str]) -> None:
+    def _stop_all_but(self, names: Collection[str]) -> None:
         for name in [name for name in self.peerings if name not in names]:
             self._stop(name, 6, 3)
 

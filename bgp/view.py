@@ -101,6 +101,9 @@ class View:
         tables = (self._affinities, self._pools, self._configurations)
         return self._when_changed("exports", lambda: self._find_exports(confirmed), *tables, also=confirmed)
 
+    def nodes(self) -> frozenset[str]:
+        return self._when_changed("nodes", self._find_nodes, self._nodes)
+
     def policy(self) -> Policy:
         """What may be passed on, and with which communities."""
         tables = (self._pools, self._configurations, self._affinities, self._nodes)
@@ -150,6 +153,9 @@ class View:
             blocks=tuple(own_blocks(self._node, self._affinities.values.values())),
             cluster_id=cluster_id_of(me) if me is not None else None,
         )
+
+    def _find_nodes(self) -> frozenset[str]:
+        return frozenset(node.name for node in self._nodes.values.values())
 
     def _find_filters(self) -> dict[str, Filter | Unreadable]:
         found: dict[str, Filter | Unreadable] = {}
