@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import namespaces
+from lab import control_plane, namespaces
 from lab.namespaces import Holder
 from lab.node import LabError, environment_of
 from lab.state import LabState, NodeState, folder
@@ -103,6 +103,8 @@ def _pid_file(lab: LabState, node: NodeState, name: str) -> Path:
 
 def _spawn(lab: LabState, node: NodeState, name: str, notify: Path) -> Holder:
     environment = {**environment_of(node.name, lab.environment), "NOTIFY_SOCKET": str(notify)}
+    if name == CONTROLLERS:
+        environment |= control_plane.admin_environment(lab)  # it may do what no node may
     words = ["calico-kube-controllers"] if name == CONTROLLERS else ["calico-node", f"-{name}"]
     try:
         return namespaces.leave_inside(node.holder, words, environment=environment, log=log_path(lab, node, name))
