@@ -68,4 +68,4 @@ async def test_a_removed_exabgp_is_told_so(far: FarSide, tmp_path: Path) -> None
         ours.neighbours = ()
         ours.apply()
         await until(lambda: any("6,3" in str(each) or "(6, 3)" in str(each) for each in exabgp.told()))
-        assert ours.table() == []
+        await until(lambda: ours.table() == [])
