@@ -48,6 +48,14 @@ log = logging.getLogger(__name__)
 
 EXPORTS_WAIT_S = 60.0
 """How long End-of-RIB waits for the datastore and felix: less than neighbours keep our routes without it."""
+_SEVERITY = {
+    "Trace": logging.DEBUG,
+    "Debug": logging.DEBUG,
+    "Info": logging.INFO,
+    "Warning": logging.WARNING,
+    "Error": logging.ERROR,
+    "Fatal": logging.CRITICAL,
+}
 _QUICK_S = 0.002
 _REST_FACTOR = 9.0
 
@@ -234,6 +242,7 @@ class Daemon:
             policy=self._view.policy(),
             nodes=self._view.nodes(),
         )
+        logging.getLogger(__package__).setLevel(_SEVERITY.get(self._view.log_severity(), logging.INFO))
         self.speaker.judge_by(self._view.ownership())
         self._apply(wanted, found)
         self._unsaved.set()

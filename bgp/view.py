@@ -101,6 +101,14 @@ class View:
         tables = (self._affinities, self._pools, self._configurations)
         return self._when_changed("exports", lambda: self._find_exports(confirmed), *tables, also=confirmed)
 
+    def log_severity(self) -> str:
+        """Upstream's word for how much is to be logged: this node's, the default one's, or Info."""
+        for name in (f"node.{self._node}", "default"):
+            configuration = self._configuration(name)
+            if configuration is not None and "logSeverityScreen" in configuration.resource.spec:
+                return configuration.log_severity
+        return "Info"
+
     def nodes(self) -> frozenset[str]:
         return self._when_changed("nodes", self._find_nodes, self._nodes)
 

@@ -51,6 +51,13 @@ def test_the_priority_of_the_default_configuration_counts() -> None:
     assert [each.local_pref for each in view.exports(CONFIRMED).values()] == [2147483135]
 
 
+def test_how_much_is_logged_is_the_nodes_own_then_the_default() -> None:
+    debug, error = configuration(logSeverityScreen="Debug"), configuration("node.node1", logSeverityScreen="Error")
+    found = [view_of(NODE1, *each).log_severity() for each in ((), (debug,), (debug, error))]
+    assert found == ["Info", "Debug", "Error"]
+    assert view_of(NODE1, debug, configuration("node.node1", listenPort=1790)).log_severity() == "Debug"
+
+
 def test_each_family_has_its_own_priority() -> None:
     six = ip_network("fd00:244:1::/122")
     view = view_of(NODE1, affinity("node1", str(six)), configuration(ipv6NormalRoutePriority=512))
