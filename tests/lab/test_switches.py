@@ -51,6 +51,7 @@ def test_no_switch_among_all_five_modes_loses_a_packet_or_deletes_a_route(own_la
 
 
 @pytest.mark.uml
+@pytest.mark.long
 def test_between_subnets_no_switch_among_tunnels_loses_a_packet(routed_lab: Testbed) -> None:
     """The router between knows no pod network, so there must be a tunnel at every moment."""
     modes = circuit([mode for mode in EVERY if mode != "direct"])
