@@ -7,6 +7,9 @@
     IPAM      3. give back what was held before                   4. not held: the address leaves the device
 
 Publication is readiness: others send to what they read on the Node, so nothing stands there that could not receive.
+A node that changes from one tunnel to another withdraws the old one's address when the new one's is published: between
+subnets it could not be reached otherwise.
+
 A device without an address does not receive where rp_filter is loose: Linux finds nothing on it to compare the source's
 way back with. So the address stays while another node still publishes one of its kind, which it does until it has seen
 the edit; but not for ever, since a node that died publishes as well.
@@ -155,6 +158,8 @@ class TunnelAddresses:
             return
         for tunnel in Tunnel:
             pools = eligible(facts.pools, me, tunnel)
+            if not pools and _is_the_last_way(tunnel, facts.pools, me):
+                continue
             if not self._is_resting(tunnel, pools):
                 await self._try(tunnel, me, pools)
         full = {tunnel for tunnel, trouble in self._troubles.items() if trouble.is_full}
@@ -299,6 +304,12 @@ class TunnelAddresses:
         retries = (trouble.again_at for trouble in self._troubles.values())
         patience = (until for until in self._patient_until.values() if until > _now())
         return min((*retries, *patience), default=None)
+
+
+def _is_the_last_way(tunnel: Tunnel, pools: Sequence[IPPool], me: Node) -> bool:
+    """Others send to this node through ``tunnel`` until it says that it receives through the one that is needed now."""
+    awaited = (other for other in Tunnel if other.version == tunnel.version and eligible(pools, me, other))
+    return tunnel.published(me) is not None and any(other.published(me) is None for other in awaited)
 
 
 def _best(found: Found, published: Address | None) -> Address | None:

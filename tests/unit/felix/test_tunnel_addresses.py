@@ -139,6 +139,21 @@ async def test_an_address_stays_on_its_device_while_others_publish_theirs_but_no
 
 
 @virtually
+async def test_an_old_tunnels_address_is_published_until_the_new_ones_is() -> None:
+    world = TunnelWorld()
+    await world.prepare(IPIP)
+    addresses = world.process()
+    async with running(addresses):
+        world.devices.is_up = False
+        await world.edit_pool(POOL, ipipMode="Never", vxlanMode="Always")
+        await settle(addresses)
+        assert await world.published() == {"ipip": "10.244.166.128"}
+        world.devices.is_up = True
+        await settle(addresses)
+        assert await world.published() == {"vxlan": "10.244.166.129"}
+
+
+@virtually
 async def test_a_need_that_comes_back_while_routes_still_use_the_tunnel_finds_everything_as_it_was() -> None:
     world = TunnelWorld()
     await world.prepare(IPIP)
