@@ -45,7 +45,11 @@ def vxlan_lab() -> Iterator[Testbed]:
     bed = next(labs)
     for node in bed.lab.nodes:
         bed.add_pod(node.name, "resident")
-    bed.eventually(lambda: all("vxlan.calico" in bed.routes(node.name) for node in bed.lab.nodes), what="vxlan is up")
+    others = len(bed.lab.nodes) - 1
+    bed.eventually(
+        lambda: all(bed.routes(node.name).count(" dev vxlan.calico ") == others for node in bed.lab.nodes),
+        what="every node reaches every other through vxlan",
+    )
     yield bed
     next(labs, None)
 
