@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from datastore.resource import Key
 from datastore.resources import IPPool, Node
 from felix import mtu
 from felix.choose import Choice, Peer, choose
@@ -27,7 +26,7 @@ class Atlas:
 
     def __init__(self, view: View) -> None:
         self.version = view.map_version
-        self._me = view.nodes.get(Key("Node", view.node))
+        self._me = view.me
         self._pools = PrefixTable((pool.cidr, pool) for pool in view.pools.values())
         self._nodes = dict(_by_address(view))
         self._ground = Ground(view.surroundings)

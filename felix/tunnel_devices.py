@@ -1,16 +1,15 @@
 """Which tunnel devices this node must have, and with what on them: part of :mod:`felix.desired`. Pure.
 
 - Needed: this node holds an address for it (:mod:`felix.tunnel_addresses`), because a pool wants to come through it.
-- Not needed any more, but up: it goes on receiving, without an address, for as long as another node publishes one of
-  its kind. A node gives its address back when none of its own routes goes through the device any more; until then it
-  may not have seen that the pool's mode has changed.
+- Not needed any more, but up: it goes on receiving for as long as another node publishes an address of its kind, with
+  the own address while that is held, without one after that. A node withdraws its address when none of its own routes
+  goes through the device any more; until then it may not have seen that the pool's mode has changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from datastore.resource import Key
 from datastore.resources import Node
 from felix import mtu
 from felix.encap import ipip, vxlan
@@ -22,7 +21,7 @@ from felix.view import View
 
 def wanted(view: View) -> Iterator[tuple[str, tuple[TunnelDevice, Why]]]:
     """By device name. Nothing for a tunnel of which it is not known yet whether it is needed."""
-    me = view.nodes.get(Key("Node", view.node))
+    me = view.me
     if me is None:
         return
     for tunnel in view.held:

@@ -44,12 +44,11 @@ class Modes:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is on this machine. ``readable`` backends have their program and the kernel's part, ``writable`` ones also
-    their library. ``*_rules``: rules of all tables and both IP versions, ``*_kubernetes``: kubelet's marks among them.
+    """What is on this machine. ``usable`` backends have their program and the kernel's part. ``*_rules``: rules of all
+    tables and both IP versions, ``*_kubernetes``: kubelet's marks among them.
     """
 
-    readable: frozenset[Backend] = frozenset()
-    writable: frozenset[Backend] = frozenset()
+    usable: frozenset[Backend] = frozenset()
     kube_proxy_in_nft: bool = False
     legacy_kubernetes: bool = False
     iptables_nft_kubernetes: bool = False
@@ -72,7 +71,7 @@ def choose(modes: Modes, seen: Seen) -> Backend:
         return _only(wanted, seen, f"iptablesBackend {modes.iptables.value}")
     candidates = [*_iptables_by_use(seen), *([Backend.NFT] if modes.nftables is Mode.AUTO else [])]
     for candidate in candidates:
-        if candidate in seen.writable:
+        if candidate in seen.usable:
             return candidate
     raise FirewallUnavailable("neither nft nor iptables can be used here: install nftables")
 
@@ -90,6 +89,6 @@ def _iptables_by_use(seen: Seen) -> tuple[Backend, Backend]:
 
 
 def _only(backend: Backend, seen: Seen, because: str) -> Backend:
-    if backend not in seen.writable:
+    if backend not in seen.usable:
         raise FirewallUnavailable(f"{because} asks for {backend.value}, which cannot be used here")
     return backend

@@ -31,18 +31,18 @@ class ThisMachine:
             Backend.IPTABLES_LEGACY: IptablesWriter(self._legacy, sets),
             Backend.IPTABLES_NFT: IptablesWriter(NftIptables(), sets),
         }
-        self._readable: frozenset[Backend] = frozenset()
+        self._usable: frozenset[Backend] = frozenset()
 
     async def choose(self, modes: Modes) -> Backend:
         seen = await see()
-        self._readable = seen.readable
+        self._usable = seen.usable
         return choose(modes, seen)
 
     def writer(self, backend: Backend) -> Writer:
         return self._writers[backend]
 
     def others(self, backend: Backend) -> tuple[Writer, ...]:
-        return tuple(self._writers[other] for other in Backend if other is not backend and other in self._readable)
+        return tuple(self._writers[other] for other in Backend if other is not backend and other in self._usable)
 
     def close(self) -> None:
         self._nft.close()
@@ -58,10 +58,9 @@ async def see() -> Seen:
         await _output("iptables-legacy", "-t", "filter", "-S")
     legacy = await _saved("legacy")
     found = {Backend.NFT: nft, Backend.IPTABLES_LEGACY: legacy, Backend.IPTABLES_NFT: on_nft}
-    readable = frozenset(backend for backend, text in found.items() if text is not None)
+    usable = frozenset(backend for backend, text in found.items() if text is not None)
     return Seen(
-        readable=readable,
-        writable=readable,
+        usable=usable,
         kube_proxy_in_nft="kube-proxy" in (nft or ""),
         legacy_kubernetes=_is_kubernetes(legacy),
         iptables_nft_kubernetes=_is_kubernetes(on_nft),

@@ -37,7 +37,7 @@ async def main() -> None:
     start_s = time.perf_counter()
     rules(FACTS)
     print(f"{'facts to rules':<50} {(time.perf_counter() - start_s) * 1000:8.1f} ms")
-    for backend in sorted((await see()).writable, key=lambda backend: backend.value):
+    for backend in sorted((await see()).usable, key=lambda backend: backend.value):
         writer = ThisMachine().writer(backend)
         for what, facts in STEPS:
             print(f"{backend.value + ': ' + what:<50} {await _measured(writer, rules(facts))}", flush=True)

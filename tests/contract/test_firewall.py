@@ -304,7 +304,7 @@ async def _is_whole(backend: Backend, wanted_rules: RuleSet) -> bool:
 @pytest.mark.root
 async def test_what_this_machine_has_is_seen_without_making_a_legacy_table(network: None) -> None:
     seen = await see()
-    assert {backend for backend in Backend if not is_missing(backend)} == seen.writable
+    assert {backend for backend in Backend if not is_missing(backend)} == seen.usable
     if (names := Path("/proc/thread-self/net/ip_tables_names")).exists():
         assert names.read_text() == ""
 

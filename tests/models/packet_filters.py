@@ -281,7 +281,7 @@ class ModelMachine:
 
     def __init__(self, seen: Seen | None = None) -> None:
         everything = frozenset(Backend)
-        self.seen = seen or Seen(readable=everything, writable=everything)
+        self.seen = seen or Seen(usable=everything)
         self.sets = ModelSets()
         self.nft = ModelNft()
         self.legacy, self.on_nft = ModelIptables(self.sets), ModelIptables(self.sets)

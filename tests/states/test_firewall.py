@@ -210,7 +210,7 @@ async def test_a_machine_without_any_backend_is_a_trouble_until_one_is_there() -
         firewall.want(RULES)
         await asyncio.sleep(5)
         assert firewall.trouble == "neither nft nor iptables can be used here: install nftables"
-        machine.seen = Seen(readable=frozenset({Backend.NFT}), writable=frozenset({Backend.NFT}))
+        machine.seen = Seen(usable=frozenset({Backend.NFT}))
         await asyncio.wait_for(firewall.settled(), 40)
         assert firewall.backend is Backend.NFT
 

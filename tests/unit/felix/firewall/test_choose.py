@@ -10,7 +10,7 @@ from felix.firewall.choose import Backend, IptablesBackend, Mode, Modes, Seen, c
 from felix.firewall.model import FirewallUnavailable
 
 ALL = frozenset(Backend)
-EVERYTHING = Seen(readable=ALL, writable=ALL)
+EVERYTHING = Seen(usable=ALL)
 LEGACY, ON_NFT, NFT = Backend.IPTABLES_LEGACY, Backend.IPTABLES_NFT, Backend.NFT
 
 
@@ -25,8 +25,8 @@ LEGACY, ON_NFT, NFT = Backend.IPTABLES_LEGACY, Backend.IPTABLES_NFT, Backend.NFT
         (Mode.AUTO, IptablesBackend.AUTO, replace(EVERYTHING, iptables_nft_kubernetes=True, legacy_rules=9), ON_NFT),
         (Mode.AUTO, IptablesBackend.NFT, EVERYTHING, ON_NFT),
         (Mode.AUTO, IptablesBackend.LEGACY, replace(EVERYTHING, iptables_nft_rules=1), LEGACY),
-        (Mode.AUTO, IptablesBackend.AUTO, replace(EVERYTHING, writable=ALL - {LEGACY}), ON_NFT),
-        (Mode.AUTO, IptablesBackend.AUTO, replace(EVERYTHING, writable=frozenset({NFT})), NFT),
+        (Mode.AUTO, IptablesBackend.AUTO, replace(EVERYTHING, usable=ALL - {LEGACY}), ON_NFT),
+        (Mode.AUTO, IptablesBackend.AUTO, replace(EVERYTHING, usable=frozenset({NFT})), NFT),
         (Mode.ENABLED, IptablesBackend.LEGACY, EVERYTHING, NFT),
         (Mode.DISABLED, IptablesBackend.AUTO, replace(EVERYTHING, kube_proxy_in_nft=True), LEGACY),
     ],
@@ -44,7 +44,7 @@ def test_a_machine_and_a_configuration_make_a_choice(
         (Modes(Mode.ENABLED), Seen(), "nftablesMode Enabled asks for nftables, which cannot be used here"),
         (
             Modes(Mode.DISABLED, IptablesBackend.LEGACY),
-            replace(EVERYTHING, writable=ALL - {LEGACY}),
+            replace(EVERYTHING, usable=ALL - {LEGACY}),
             "iptablesBackend Legacy asks for iptables-legacy, which cannot be used here",
         ),
         (
