@@ -88,6 +88,7 @@ from bgp.message import (
     Refresh,
     Refreshing,
 )
+from bgp.outgoing import Difference, difference
 from bgp.session import HOLD_TIME_S, Event
 
 log = logging.getLogger(__name__)
@@ -154,32 +155,32 @@ class Ends:
 
 
 class Packer:
-    """Packs a difference of exports once for all the sessions to which the same bytes go."""
+    """Packs a difference once for all the sessions to which the same bytes go."""
 
     def __init__(self) -> None:
-        self._packed: dict[tuple[object, ...], tuple[Exports, Exports, tuple[bytes, ...]]] = {}
+        self._packed: dict[tuple[object, ...], tuple[Difference, tuple[bytes, ...]]] = {}
 
-    def pack(self, ends: Ends, negotiated: Any, before: Exports, after: Exports) -> tuple[bytes, ...]:
-        """The UPDATEs that turn ``before`` into ``after`` at the peer."""
+    def pack(self, ends: Ends, negotiated: Any, what: Difference) -> tuple[bytes, ...]:
+        """The UPDATEs that say so."""
         alike = (ends.local_address, ends.local_as, ends.is_internal, negotiated.asn4, negotiated.msg_size)
         known = self._packed.get(alike)
-        if known is not None and known[0] is before and known[1] is after:
-            return known[2]
-        packed = tuple(_pack(ends, negotiated, before, after))
-        self._packed[alike] = (before, after, packed)
+        if known is not None and known[0] == what:
+            return known[1]
+        packed = tuple(_pack(ends, negotiated, what))
+        self._packed[alike] = (what, packed)
         return packed
 
 
-def _pack(ends: Ends, negotiated: Any, before: Exports, after: Exports) -> Iterator[bytes]:
+def _pack(ends: Ends, negotiated: Any, what: Difference) -> Iterator[bytes]:
     family = _FAMILIES[ends.local_address.version]
     rib = OutgoingRIB(False, [family])
     next_hop = str(ends.local_address)
     packed: dict[Announcement, Any] = {}
-    for dst in before.keys() - after.keys():
+    for dst in what.withdrawn:
         if dst.version == ends.local_address.version:
             rib.del_from_rib(Change(_nlri(dst, family, next_hop), ExaAttributes()))
-    for dst, announcement in after.items():
-        if dst.version == ends.local_address.version and _differ(before.get(dst), announcement):
+    for dst, announcement in what.announced:
+        if dst.version == ends.local_address.version:
             hop = str(announcement.next_hop or next_hop)
             if announcement not in packed:
                 packed[announcement] = _outgoing(announcement, hop, ends)
@@ -193,10 +194,6 @@ def _nlri(dst: Network, family: tuple[Any, Any], next_hop: str) -> Any:
     nlri.cidr = CIDR(dst.network_address.packed, dst.prefixlen)
     nlri.nexthop = IP.create(next_hop)
     return nlri
-
-
-def _differ(before: Announcement | None, after: Announcement) -> bool:
-    return before is not after and before != after
 
 
 def _outgoing(announcement: Announcement, next_hop: str, ends: Ends) -> Any:
@@ -262,7 +259,7 @@ class Codec:
 
     def updates(self, before: Exports, after: Exports) -> tuple[bytes, ...]:
         """The UPDATEs that turn what was announced into what is to be. Only once the peer's OPEN was read."""
-        return self._packer.pack(self._ends, self._negotiated, before, after)
+        return self._packer.pack(self._ends, self._negotiated, difference(before, after))
 
     def end_of_rib(self) -> bytes:
         return bytes(EOR(*self._family).message())

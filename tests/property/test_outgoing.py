@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_netw
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgp.export import Announcement
+from bgp.export import NOTHING, Announcement, Exports
 from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes
-from bgp.outgoing import Outgoing
+from bgp.outgoing import TRIM_AT, Difference, Outgoing, Table, difference
 from bgp.passing import CLOSED, Policy, Winner
 
 Network = IPv4Network | IPv6Network
@@ -82,6 +82,61 @@ def test_step_by_step_is_as_all_at_once(steps: list[Learn | Announce | Ask]) -> 
         assert dict(told) == dict(afresh.to(each))
         assert told is outgoing.to(each)
         assert not [dst for dst in told if dst not in last.blocks and known[dst].neighbour == each]
+
+
+@given(steps)
+def test_the_differences_that_a_neighbour_is_sent_add_up(steps: list[Learn | Announce | Ask]) -> None:
+    """Whenever it is sent one, also after it missed many, and whatever became of the tables meanwhile."""
+    outgoing, known = Outgoing(), dict[Network, Winner]()
+    sent: dict[str, Exports] = {each.name: NOTHING for each in NEIGHBOURS}
+    has: dict[str, dict[Network, Announcement]] = {each.name: {} for each in NEIGHBOURS}
+
+    def send(to: Neighbour) -> None:
+        told = outgoing.to(to)
+        what = difference(sent[to.name], told)
+        for dst in what.withdrawn:
+            has[to.name].pop(dst, None)
+        has[to.name].update(what.announced)
+        sent[to.name] = told
+        assert has[to.name] == dict(told)
+        assert difference(told, told) == Difference()
+
+    for step in steps:
+        match step:
+            case Learn(dst, winner):
+                known = {**known, dst: winner} if winner else {each: known[each] for each in known if each != dst}
+                outgoing.learn(known, [dst])
+            case Announce():
+                outgoing.announce(own(step), step.policy)
+            case Ask(neighbour):
+                send(neighbour)
+    for each in NEIGHBOURS:
+        send(each)
+
+
+def test_changes_are_noted_for_as_long_as_somebody_missed_them() -> None:
+    table = Table()
+    table.put(DESTINATIONS[0], Announcement(), "")
+    table.put(DESTINATIONS[1], Announcement(), "")
+    slow = table.to("n2")
+    table.put(DESTINATIONS[1], None, "")
+    for number in range(5 * TRIM_AT):
+        table.put(DESTINATIONS[2], Announcement(number), "")
+    found = difference(slow, table.to("n2"))
+    assert found == Difference((DESTINATIONS[1],), ((DESTINATIONS[2], Announcement(5 * TRIM_AT - 1)),))
+    del slow
+    for number in range(6 * TRIM_AT):
+        table.put(DESTINATIONS[2], Announcement(number), "")
+    assert len(table.log) <= TRIM_AT
+
+
+def test_nobody_is_sent_a_withdrawal_of_what_only_came_from_it() -> None:
+    table = Table()
+    table.put(DESTINATIONS[0], Announcement(), "n3")
+    old = table.to("n3")
+    table.put(DESTINATIONS[1], Announcement(), "n3")
+    table.put(DESTINATIONS[0], None, "")
+    assert difference(old, table.to("n3")) == Difference()
 
 
 def own(last: Announce) -> dict[Network, Announcement]:
