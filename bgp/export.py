@@ -4,8 +4,8 @@ The rule that keeps it correct is an intersection. The datastore says which bloc
 affinity; pending and pendingDeletion are not), felix says which destinations its FIB holds, and only what both say goes
 out: a neighbour must never send us packets for a block that we would then send out again by the default route. A pod
 whose address lies in a block that goes out is reached by the block; any other is announced by itself: one whose address
-was borrowed from another node's block, and one whose block's blackhole is still missing. A pool may forbid its
-announcement.
+was borrowed from another node's block, and one whose block's blackhole is still missing. To whom, and that a pool may
+forbid it, is decided in :mod:`bgp.passing`.
 
 The LOCAL_PREF is upstream's: the inverted metric of the kernel's route, so that all of a cluster's speakers agree.
 
@@ -80,12 +80,10 @@ def own_blocks(node: str, affinities: Iterable[BlockAffinity]) -> frozenset[Netw
 
 
 def _is_announced(dst: Network, blocks: frozenset[Network], pools: tuple[IPPool, ...]) -> bool:
-    around = [pool for pool in pools if _contains(pool.cidr, dst)]
-    if any(pool.disable_bgp_export for pool in around):
-        return False
     if dst in blocks:
         return True
-    return _is_host(dst) and bool(around) and not any(_contains(block, dst) for block in blocks)
+    is_in_pool = any(_contains(pool.cidr, dst) for pool in pools)
+    return _is_host(dst) and is_in_pool and not any(_contains(block, dst) for block in blocks)
 
 
 def _is_host(dst: Network) -> bool:

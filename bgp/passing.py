@@ -5,9 +5,9 @@ Three questions in a row, for one route and one audience:
 1. Does BGP let it go there? Nothing learned inside our AS goes on inside it, unless a reflector passes it on from or to
    a client (RFC 4456); nothing goes back to where it came from; the well-known communities are kept (RFC 1997).
 2. Does a BGPFilter of the neighbour decide?
-3. If none does: our own, and of what was learned only what lies in pools that may be exported, or on a reflector in the
-   services' ranges. Nothing inside our own blocks: they are announced whole. These get the communities that
-   prefixAdvertisements ask for.
+3. If none does: nothing goes out of pools that are not to be exported. Our own goes out, and of what was learned only
+   what lies in the other pools, or on a reflector in the services' ranges, and not inside our own blocks: they are
+   announced whole. These get the communities that prefixAdvertisements ask for.
 
 Towards other ASes the next hop is this node unless it is to be kept, and no MED goes on; inside it stays unless it is
 to be this node. A path with an AS_SET is not passed on (RFC 9774).
@@ -84,7 +84,7 @@ def of_our_own(dst: Network, announcement: Announcement, *, to: Audience, policy
     circumstances = Circumstances(to.is_internal, is_learned=False, device=device)
     verdict, told = screen(dst, announcement, to.filters, circumstances, is_import=False)
     if verdict is None:
-        return _marked(dst, told, policy.marks)
+        return None if _is_inside(dst, policy.closed) else _marked(dst, told, policy.marks)
     return told if verdict is Verdict.ACCEPT else None
 
 

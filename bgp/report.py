@@ -59,7 +59,7 @@ def _peer(speaker: Speaker, peering: Peering) -> PeerStatus:
         trouble=peering.trouble,
         tally=speaker.rib.tally(neighbour.name),
         counters=peering.counters + established.counters if established is not None else peering.counters,
-        exported=sum(1 for dst in speaker.exports if dst.version == neighbour.address.version),
+        exported=len(speaker.exports_to(neighbour)),
     )
 
 

@@ -23,6 +23,7 @@ from bgp.learned import InSync, LearnedRoute, Snapshot
 from bgp.mesh import Cluster, Neighbour, mesh
 from bgp.message import Attributes
 from bgp.ownership import ownership
+from bgp.passing import Audience, Policy, of_our_own
 from datastore.codec import decode
 from datastore.resource import Resource
 from datastore.resources import (
@@ -220,8 +221,11 @@ def _announced(stored: Stored, view: View) -> tuple[Network, ...]:
     """``view`` has what is the node's own, which its FIB will hold."""
     own = desire(view)
     held = {key: route for key, (route, _) in own.routes.items()}
+    ours = exports(node=view.node, affinities=stored.affinities, pools=stored.pools, confirmed=confirmed(own, held))
+    policy = Policy(closed=tuple(pool.cidr for pool in stored.pools if pool.disable_bgp_export))
+    nodes = {version: Audience(version, is_internal=True) for version in (4, 6)}
     return tuple(
-        exports(node=view.node, affinities=stored.affinities, pools=stored.pools, confirmed=confirmed(own, held))
+        dst for dst, each in ours.items() if of_our_own(dst, each, to=nodes[dst.version], policy=policy) is not None
     )
 
 

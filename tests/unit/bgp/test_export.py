@@ -52,11 +52,6 @@ def test_an_address_outside_every_pool_is_not_announced() -> None:
     assert announced("172.16.0.9/32") == []
 
 
-def test_a_pool_may_forbid_its_announcement() -> None:
-    quiet = pool("quiet", "10.244.0.0/16", disableBGPExport=True)
-    assert announced("10.244.166.128/26", "10.244.104.9/32", pools=[quiet]) == []
-
-
 def test_a_block_whose_pool_is_gone_is_still_announced() -> None:
     assert announced("10.244.166.128/26", pools=[]) == ["10.244.166.128/26"]
 

@@ -162,6 +162,13 @@ def test_a_filter_lets_out_what_the_policy_would_not_and_keeps_in_what_it_would(
     assert line(own) == "via self, path , pref 2147482623"
 
 
+def test_a_pool_may_forbid_its_announcement_and_a_filter_may_allow_it_for_one_peer() -> None:
+    own = ip_network("10.245.7.0/26")
+    allowed = replace(EXTERNAL, filters=(read("f", {"exportV4": [{"action": "Accept"}]}),))
+    found = [of_our_own(own, Announcement(), to=audience_of(each), policy=PLAIN) for each in (PEER, EXTERNAL, allowed)]
+    assert [each is not None for each in found] == [False, False, True]
+
+
 def test_prefixes_get_the_communities_that_are_advertised_for_them() -> None:
     marked = replace(PLAIN, marks=((POOL, ((65000, 7), (1, 2, 3))), (ip_network("10.96.0.0/12"), ((9, 9),))))
     own = of_our_own(OURS, Announcement(), to=audience_of(PEER), policy=marked)
