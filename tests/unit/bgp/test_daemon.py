@@ -18,9 +18,10 @@ from bgp.learned import Confirmed, Delta, Hello, InSync, Network, Snapshot, from
 from bgp.remembered import FileMemory
 from datastore.codec import Typed
 from datastore.memory import MemoryStore
+from datastore.resource import Key
 from datastore.store import Change, Listing, Unavailable
 from tests.memory_network import MemoryNetwork
-from tests.unit.bgp.cluster import affinity, configuration, node, peer, pool
+from tests.unit.bgp.cluster import affinity, bgp_filter, configuration, node, peer, pool
 
 
 class LosableStore(MemoryStore):
@@ -209,6 +210,25 @@ async def test_switching_the_mesh_off_ends_its_sessions(tmp_path: Path) -> None:
         await until(lambda: felix.table() == [f"{BLOCK1} via 10.0.0.1"])
         await cluster.write(configuration(nodeToNodeMeshEnabled=False))
         await until(lambda: felix.table() == [] and not one.speaker.peerings)
+
+
+async def test_a_peering_that_takes_the_meshs_place_and_its_filter_work_on_the_living_session(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    await cluster.write(*OBJECTS)
+    async with cluster.daemon(1) as one, cluster.daemon(2), cluster.felix(1, BLOCK1) as felix, cluster.felix(2, BLOCK2):
+        await until(lambda: felix.table() == [f"{BLOCK2} via 10.0.0.2"])
+        await cluster.write(
+            bgp_filter("no", importV4=[{"cidr": BLOCK2, "matchOperator": "Equal", "action": "Reject"}]),
+            peer("two", node="node1", peerIP="10.0.0.2", asNumber=64512, filters=["no"]),
+        )
+        await until(lambda: felix.table() == [])
+        table = await cluster.ask(1, "show protocols")
+        assert re.search(r"Node_10_0_0_2 BGP +master +up .*Established", table)
+        assert "Routes refused: filter 1" in await cluster.ask(1, "show protocols all Node_10_0_0_2")
+        written = await cluster.store.get(Key("BGPFilter", "no"))
+        await cluster.store.update(replace(written, spec={}))
+        await until(lambda: felix.table() == [f"{BLOCK2} via 10.0.0.2"])
+        assert one.speaker.peerings["Node_10_0_0_2"].counters["established"] == 1
 
 
 async def test_a_restart_while_the_datastore_is_away_withdraws_nothing(tmp_path: Path) -> None:
