@@ -43,13 +43,22 @@ class OurSide:
     neighbours: tuple[Neighbour, ...]
     blocks: tuple[str, ...] = ("10.244.1.0/26",)
     policy: Policy = CLOSED
+    address: IPv4Address = OURS
     routes: dict[Network, LearnedRoute] = field(default_factory=dict)
     told: list[Delta] = field(default_factory=list)
 
     def apply(self, *, are_exports_known: bool = True) -> None:
         exports = {ip_network(text): Announcement() for text in self.blocks}
         self.speaker.apply(
-            Wanted(OURS, self.neighbours, exports, are_exports_known, True, ListenAt(179, (OURS, OURS_V6)), self.policy)
+            Wanted(
+                router_id=self.address,
+                neighbours=self.neighbours,
+                exports=exports,
+                are_exports_known=are_exports_known,
+                is_settled=True,
+                listen=ListenAt(179, (self.address, OURS_V6) if self.address == OURS else (self.address,)),
+                policy=self.policy,
+            )
         )
 
     @asynccontextmanager

@@ -3,13 +3,16 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from bgp.mesh import Neighbour
 from tests.interop.bird import PROGRAM, Bird
 from tests.interop.far_side import FarSide, far_side
 from tests.interop.our_side import OurSide, neighbour, until
+from tests.lab.namespace import ip
 
 pytestmark = [
     pytest.mark.root,
@@ -67,6 +70,30 @@ async def test_a_password_is_changed_and_only_that_session_notices(far: FarSide,
         ours.apply()
         await until(lambda: birds[0].is_established() and len(ours.routes) == 2, within_s=30)
         assert ours.speaker.peerings["Global_10_0_0_3"].counters["established"] == 1
+
+
+async def test_two_of_ours_change_their_password_on_the_connection_that_is_up(far: FarSide) -> None:
+    other = IPv4Address("10.0.0.77")
+    ip(f"addr add {other}/32 dev lo")
+
+    def sides(password: str, their_password: str) -> tuple[tuple[Neighbour, ...], tuple[Neighbour, ...]]:
+        back = neighbour("10.0.0.1", local_address=other, password=their_password, is_passive=True)
+        return (neighbour(str(other), password=password),), (back,)
+
+    one, two = OurSide(()), OurSide((), blocks=(BLOCK,), address=other)
+    one.neighbours, two.neighbours = sides("old", "old")
+    async with one.running(), two.running():
+        await until(lambda: one.table() == [f"{BLOCK} via {other}"] and len(two.routes) == 1)
+        one.neighbours, two.neighbours = sides("new", "old")
+        one.apply()
+        two.blocks = (BLOCK, "10.244.3.0/26")
+        two.apply()
+        await asyncio.sleep(1)  # what is signed with the old password does not arrive
+        assert len(one.routes) == 1
+        one.neighbours, two.neighbours = sides("new", "new")
+        two.apply()
+        await until(lambda: len(one.routes) == 2, within_s=20)
+        assert [each.peering.counters["established"] for each in (one, two)] == [1, 1]
 
 
 @pytest.mark.parametrize("is_passive", [False, True], ids=["we dial", "BIRD dials"])
