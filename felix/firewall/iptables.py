@@ -21,8 +21,9 @@ from felix.firewall.execute import execute
 from felix.firewall.ipset import SetChange, Sets, changes, unwanted
 from felix.firewall.iptables_text import Edit, Listed, Wanted, is_ours, parse, plan, restore_text, wanted
 from felix.firewall.legacy_process import Work
+from felix.firewall.lock_watch import LockWatch
 from felix.firewall.model import NOTHING, FamilyRules, FirewallUnavailable, RuleSet, Table
-from felix.firewall.xtables_lock import LockWatch, holder, lock_path
+from felix.firewall.xtables_lock import holder, lock_path
 
 _TABLE = re.compile(r"^\*(\S+)$", re.MULTILINE)
 _PROGRAMS = {4: "iptables", 6: "ip6tables"}

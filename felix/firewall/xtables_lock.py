@@ -1,8 +1,7 @@
-"""The lock that all programs take which change legacy iptables, and how to hear that one of them let it go.
+"""The lock that all programs take which change legacy iptables.
 
-iptables waits for the lock with ``-w`` or gives up at once; python-iptables does not know it. Every program opens the
-file, changes the tables and ends, so a close of the file tells that somebody may have changed them, sooner and
-cheaper than reading the tables again and again.
+iptables waits for the lock with ``-w`` or gives up at once; python-iptables does not know it. Imported by each process
+that writes, so it imports little.
 Source: iptables 1.8, xshared.c (xtables_lock).
 """
 
@@ -10,11 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from inotify_simple import INotify, flags
 
 from felix.firewall.model import FirewallUnavailable
 
@@ -47,25 +44,3 @@ def holder(path: Path) -> str:
         owner = next(words[4] for words in lines if words[1] == "FLOCK" and words[5].endswith(inode))
         return f"process {owner} ({Path('/proc', owner, 'comm').read_text().strip()})"
     return ""
-
-
-class LockWatch:
-    """Calls ``wake`` when a program closes the lock file."""
-
-    def __init__(self, path: Path, wake: Callable[[], None], add_reader: Callable[[int, Callable[[], None]], None]):
-        """Raises OSError where the file can be neither found nor made."""
-        path.touch(mode=0o600, exist_ok=True)
-        self._wake = wake
-        self._inotify = INotify(nonblocking=True)
-        self._inotify.add_watch(path, flags.CLOSE_WRITE | flags.CLOSE_NOWRITE)
-        add_reader(self._inotify.fileno(), self._hear)
-
-    def _hear(self) -> None:
-        if self._inotify.read(timeout=0):
-            self._wake()
-
-    def fileno(self) -> int:
-        return int(self._inotify.fileno())
-
-    def close(self) -> None:
-        self._inotify.close()
