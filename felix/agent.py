@@ -103,7 +103,13 @@ class Agent:
         self._feed = Feed(world.store, self._dataplane, random=world.random.random, on_touch=self._on_touch)
         self._bgp = BgpClient(self._hear, self._on_bgp, world.speaker)
         view = self._dataplane.view
-        self._protection = Protection(view, world.filters, on_pass=self._on_filtered, rng=world.random)
+        self._protection = Protection(
+            view,
+            world.filters,
+            has_large_pods=lambda: bool(self._large_pods()),
+            on_pass=self._on_filtered,
+            rng=world.random,
+        )
         self._commit, self._allocator, self._tunnels = self._addresses()
         endpoints = LocalEndpoints(self._dataplane)
         addresses = _Addresses(self._commit, self._allocator)
@@ -198,11 +204,12 @@ class Agent:
 
     def _report_mtu(self) -> None:
         """Pods keep the MTU that they were born with; those that have more than is offered now are named."""
-        offered = self._offered_mtu_bytes()
-        links = self._dataplane.reconciler.mirror.actual.links.values()
-        large = mtu.too_large(local.endpoints(self._dataplane.view), links, offered)
-        troubles = [self._world.offer_mtu(offered), *(str(pod) for pod in large)]
+        troubles = [self._world.offer_mtu(self._offered_mtu_bytes()), *(str(pod) for pod in self._large_pods())]
         self._report(Part.MTU, is_ready=True, why="; ".join(filter(None, troubles)))
+
+    def _large_pods(self) -> tuple[mtu.LargePod, ...]:
+        links = self._dataplane.reconciler.mirror.actual.links.values()
+        return mtu.too_large(local.endpoints(self._dataplane.view), links, self._offered_mtu_bytes())
 
     def _on_filtered(self) -> None:
         """A node whose packet filter cannot be written still routes; it takes no encapsulated packets."""

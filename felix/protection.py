@@ -18,12 +18,23 @@ from felix.view import View
 
 
 class Protection:
-    """Run :meth:`run`. ``on_pass`` is called after each pass of the filter."""
+    """Run :meth:`run`. ``has_large_pods``: whether a pod of this node sends larger packets than the network takes;
+    ``on_pass`` is called after each pass of the filter.
+    """
 
-    def __init__(self, view: View, machine: Machine, *, on_pass: Callable[[], None], rng: Random) -> None:
-        self._view, self._on_pass = view, on_pass
+    def __init__(
+        self,
+        view: View,
+        machine: Machine,
+        *,
+        has_large_pods: Callable[[], bool],
+        on_pass: Callable[[], None],
+        rng: Random,
+    ) -> None:
+        self._view, self._has_large_pods, self._on_pass = view, has_large_pods, on_pass
         self._firewall = Firewall(machine, on_pass=self._passed, rng=rng)
         self._asked: tuple[int, Backend | None] | None = None
+        self._clamps = False
         self._facts, self._rules = Facts(), NOTHING
 
     async def run(self) -> None:
@@ -32,11 +43,13 @@ class Protection:
 
     def update(self) -> None:
         """The view may be another. Before everything is known that admits a packet, nothing is asked for."""
-        question = self._view.map_version, self._firewall.backend
-        if self._view.can_place_remote and question != self._asked:
-            self._asked = question
+        if not self._view.can_place_remote:
+            return
+        question, clamps = (self._view.map_version, self._firewall.backend), self._has_large_pods()
+        if (question, clamps) != (self._asked, self._clamps):
+            self._asked, self._clamps = question, clamps
             settings = self._view.settings
-            found = facts(self._view, options(settings, self._firewall.backend or Backend.NFT))
+            found = facts(self._view, options(settings, self._firewall.backend or Backend.NFT), clamps=clamps)
             if found != self._facts:  # of most changes to nodes it does not matter
                 self._facts, self._rules = found, rules(found)
             self._firewall.want(self._rules, modes(settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.root
 A, B = ("node1", "mode-a"), ("node2", "mode-b")
 IPIP = pytest.param("ipip", 1480, marks=pytest.mark.uml)
 ICMP_AND_IP_BYTES = 28
+TCP_AND_IP_BYTES = 40
 
 
 def ready(lab: Testbed, mode: str) -> None:
@@ -55,6 +57,15 @@ def test_pods_that_were_born_with_a_larger_mtu_keep_working_and_are_named(
         named = f"pod default/{A[1]} ("
         own_lab.eventually(lambda: named in own_lab.log("node1", "felix"), what="the pod is named in the log")
         assert f"has MTU 1500, the network offers {mtu}" in own_lab.log("node1", "felix")
+        own_lab.eventually(lambda: _clamps(own_lab) == {mtu - TCP_AND_IP_BYTES}, what="connections are told the size")
+    own_lab.eventually(lambda: not _clamps(own_lab), what="without such pods nothing is clamped")
+
+
+def _clamps(lab: Testbed) -> set[int]:
+    """The sizes of segments that rules of node1 set, in whichever packet filter is in use."""
+    legacy = lab.run("node1", "iptables-legacy-save", may_fail=True)
+    current = lab.run("node1", "nft", "list", "ruleset", may_fail=True)
+    return {int(size) for size in re.findall(r"(?:--set-mss|maxseg size set) (\d+)", legacy + current)}
 
 
 def _apply(lab: Testbed, document: dict[str, object]) -> None:
