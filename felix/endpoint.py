@@ -93,6 +93,8 @@ def difference(endpoint: WorkloadEndpoint, seen: PodSide | None) -> str:
     missing = [str(net) for net in endpoint.networks if net.network_address not in seen.addresses]
     if missing:
         return f"interface {endpoint.endpoint} lacks {', '.join(missing)}"
-    if not seen.has_default_route:
-        return f"no default route through {endpoint.endpoint}"
+    unrouted = {net.version for net in endpoint.networks} - seen.default_routes
+    if unrouted:
+        family = " for IPv6" if unrouted == {6} else ""
+        return f"no default route through {endpoint.endpoint}{family}"
     return ""

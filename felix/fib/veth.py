@@ -18,19 +18,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from errno import EEXIST, ENODEV
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from felix.fib.pod_link import GATEWAY, HOST_MAC, PodSide, VethPlan, host_sysctls
+from felix.fib.pod_link import GATEWAY, GATEWAY_V6, HOST_MAC, PodSide, VethPlan, host_sysctls
 
 Address = IPv4Address | IPv6Address
 T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
+_NODAD = 0x02  # IFA_F_NODAD
+_UNICAST, _UNIVERSE = 1, 0  # RTN_UNICAST, RT_SCOPE_UNIVERSE
+_SYSCTLS_V6 = "net/ipv6/"
 
 
 class VethError(Exception):
@@ -76,8 +80,9 @@ def _make(host: int, netns: int, plan: VethPlan) -> None:
         _configure_pod_side(kernel, plan)
     try:
         with _step(f"prepare {plan.host_device}"):
-            for path, value in host_sysctls(plan.host_device).items():
-                _write_sysctl(path, value)
+            for path, value in host_sysctls(plan.host_device, plan.versions).items():
+                if 6 in plan.versions or not path.startswith(_SYSCTLS_V6) or _has_ipv6():
+                    _write_sysctl(path, value)
             _here().link("set", index=_index(_here(), plan.host_device), state="up")
     except VethError:
         _remove(plan.host_device)
@@ -109,12 +114,21 @@ def _remove_leftovers(kernel: Any, host: int, netns: int, plan: VethPlan) -> Non
 
 def _configure_pod_side(kernel: Any, plan: VethPlan) -> None:
     index = _index(kernel, plan.pod_device)
+    if 6 in plan.versions:
+        for path in ("all", "default", "lo"):
+            _write_sysctl(f"{_SYSCTLS_V6}conf/{path}/disable_ipv6", "0")
     kernel.link("set", index=index, state="up")
-    kernel.route("add", dst=f"{GATEWAY}/32", oif=index, scope="link", proto="boot")
-    kernel.route("add", dst="0.0.0.0/0", gateway=str(GATEWAY), oif=index, proto="boot")
+    if 4 in plan.versions:
+        kernel.route("add", dst=f"{GATEWAY}/32", oif=index, scope="link", proto="boot")
+        kernel.route("add", dst="0.0.0.0/0", gateway=str(GATEWAY), oif=index, proto="boot")
+    if 6 in plan.versions:
+        kernel.route("add", family=AF_INET6, dst="::/0", gateway=str(GATEWAY_V6), oif=index, proto="boot")
     for address in plan.addresses:
-        kernel.addr("add", index=index, address=str(address), prefixlen=address.max_prefixlen)
+        flags = _NODAD if address.version == 6 else 0
+        kernel.addr("add", index=index, address=str(address), prefixlen=address.max_prefixlen, flags=flags)
     _write_sysctl("net/ipv4/ip_forward", "1" if plan.allow_forwarding else "0")
+    if 6 in plan.versions:
+        _write_sysctl(f"{_SYSCTLS_V6}conf/all/forwarding", "1" if plan.allow_forwarding else "0")
 
 
 def _remove(device: str) -> bool:
@@ -156,15 +170,22 @@ def _look(host: int, netns: int, name: str) -> PodSide | None:
             mtu_bytes=link.get("mtu") or 0,
             is_up=link.get("state") == "up",
             addresses=_addresses(kernel.get_addr(index=index)),
-            has_default_route=any(
-                route["dst_len"] == 0 and route.get("oif") == index for route in kernel.get_routes(family=2)
+            default_routes=frozenset(
+                version
+                for version, family in ((4, AF_INET), (6, AF_INET6))
+                for route in kernel.get_routes(family=family)
+                if route["dst_len"] == 0 and route.get("oif") == index and route["type"] == _UNICAST
             ),
         )
 
 
 def _addresses(dump: Sequence[Any]) -> tuple[Address, ...]:
-    found = [IPv4Address(each.get("address")) for each in dump if each["family"] == 2]
-    return tuple(found)
+    """Those that count beyond the link."""
+    return tuple(ip_address(each.get("address")) for each in dump if each["scope"] == _UNIVERSE)
+
+
+def _has_ipv6() -> bool:
+    return Path("/proc/sys", _SYSCTLS_V6).exists()
 
 
 def _index(kernel: Any, name: str) -> int:

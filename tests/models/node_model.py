@@ -34,7 +34,9 @@ class ModelVeths:
     async def look(self, netns: int, pod_device: str) -> PodSide | None:
         for inside, plan in self.pairs.values():
             if (inside, plan.pod_device) == (netns, pod_device):
-                return PodSide(plan.mac, plan.mtu_bytes, is_up=True, addresses=plan.addresses, has_default_route=True)
+                return PodSide(
+                    plan.mac, plan.mtu_bytes, is_up=True, addresses=plan.addresses, default_routes=plan.versions
+                )
         return None
 
 

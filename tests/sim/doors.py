@@ -129,7 +129,7 @@ class VethDoor:
             await self._life.linger()
         self._machine.make_pair(netns, plan)
         await self._life.linger()
-        for path, value in host_sysctls(plan.host_device).items():
+        for path, value in host_sysctls(plan.host_device, plan.versions).items():
             self._machine.do(WriteSysctl(path, value))
         await self._life.linger()
         if plan.host_device not in self._machine.pairs:
@@ -147,7 +147,9 @@ class VethDoor:
         await self._life.linger()
         for inside, plan in self._machine.pairs.values():
             if (inside, plan.pod_device) == (netns, pod_device):
-                return PodSide(plan.mac, plan.mtu_bytes, is_up=True, addresses=plan.addresses, has_default_route=True)
+                return PodSide(
+                    plan.mac, plan.mtu_bytes, is_up=True, addresses=plan.addresses, default_routes=plan.versions
+                )
         return None
 
 
