@@ -8,6 +8,7 @@ Modelled, because plans depend on it:
 - A deletion matches all that it says; metric 0 says nothing, so it may take a route of any metric.
 - A next hop must be on link: covered by a route of scope link through the same device, or be the node's own address
   (Linux allows that), unless the route says onlink.
+- An IPv6 gateway that is onlink must not be reached through another device, the default route apart.
 - When a device goes down, or its last IPv4 address goes, its IPv4 routes vanish without a word and do not come back;
   only the connected ones are made again. A route with several ways stays while one of them is left. IPv6 routes are
   announced as gone, and the device's IPv6 addresses go with them.
@@ -60,6 +61,7 @@ from felix.fib.model import (
     ReplaceRoute,
     Route,
     RouteKey,
+    RouteType,
     Scope,
     WriteSysctl,
 )
@@ -309,11 +311,23 @@ class ModelKernel:
         is_own = hop.via in {address.address for address in self._addresses}
         if is_own and (hop.onlink or route.dst.version == 6):
             return Refusal(errno.EINVAL)
+        if hop.onlink and self._leads_elsewhere(hop.via, hop.device):
+            return Refusal(errno.EINVAL, "Nexthop has invalid gateway or device mismatch")
         if hop.onlink or is_own or self._is_on_link(hop.via, hop.device):
             return None
         if route.dst.version == 6:
             return Refusal(errno.EHOSTUNREACH)
         return Refusal(errno.ENETUNREACH, "Nexthop has invalid gateway")
+
+    def _leads_elsewhere(self, gateway: Address, device: str) -> bool:
+        """What Linux asks of IPv6's onlink gateways only."""
+        found = [
+            routes[0]
+            for key, routes in self._routes.items()
+            if gateway.version == 6 and not gateway.is_link_local and gateway in key.dst and key.dst.prefixlen
+        ]
+        best = max(found, key=lambda route: (route.dst.prefixlen, -route.metric), default=None)
+        return best is not None and best.type is RouteType.UNICAST and best.hops[0].device != device
 
     def _is_on_link(self, gateway: Address, device: str) -> bool:
         return (gateway.version == 6 and gateway.is_link_local) or any(

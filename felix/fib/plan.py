@@ -10,6 +10,7 @@ Owns the decision and nothing else: it reads no kernel and writes none. The rule
 - A route goes only when the source that would want it is in sync (invariants 4 and 8), and not while its destination is
   wanted but waits for something: the old way is better than none.
 - A route through a device that is absent or down waits, with the reason. Devices of pods are raised, no other is.
+- What IPv6 asks for on the way from one device to another is written first and goes last (:mod:`felix.fib.foothold`).
 - Tunnels and links before sysctls before routes: what is referred to is there before what refers to it, and goes
   after it (:mod:`felix.fib.tunnel_plan`).
 
@@ -24,6 +25,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from felix.fib import tunnel_plan
+from felix.fib.foothold import footholds
 from felix.fib.model import (
     Actual,
     AddRoute,
@@ -37,6 +39,7 @@ from felix.fib.model import (
     Route,
     RouteKey,
     RouteType,
+    Why,
     WriteSysctl,
 )
 from felix.fib.owner import Ownership, is_ours, judge
@@ -73,13 +76,15 @@ class Plan:
     """``makes`` first, all of them; then ``removals``, less those that a failed make calls off (:func:`removable`);
     then ``cleanups``, what nothing refers to any more.
 
-    ``unclaimed``: keys of ``makes`` that the ownership does not claim; into the journal before anything is
-    written. ``pending``: wanted, but something is missing. ``conflicts``: wanted, but a foreign route has the key.
+    ``footholds``: those of ``makes`` that nobody wants for themselves. ``unclaimed``: keys of ``makes`` that the
+    ownership does not claim; into the journal before anything is written. ``pending``: wanted, but something is
+    missing. ``conflicts``: wanted, but a foreign route has the key.
     """
 
     makes: tuple[Op, ...] = ()
     removals: tuple[DeleteRoute, ...] = ()
     cleanups: tuple[Op, ...] = ()
+    footholds: Mapping[RouteKey, Why] = field(default_factory=dict)
     unclaimed: frozenset[RouteKey] = frozenset()
     pending: Mapping[RouteKey, str] = field(default_factory=dict)
     conflicts: Mapping[RouteKey, str] = field(default_factory=dict)
@@ -105,7 +110,10 @@ def plan(
     usable = {name for name, link in actual.links.items() if link.is_up} | raised
     writes = _writes(desired, actual, ownership, usable, displaced)
     waiting = {key.dst for key in writes.pending} | desired.pending.keys()
-    removals = sorted(_removals(desired, actual, ownership, in_sync, waiting), key=_least_specific_first)
+    needed = footholds((op.route for op in writes.ops), actual)
+    writes.ops += [AddRoute(route) for key, (route, _) in needed.items() if key not in actual.routes]
+    unwanted = _removals(desired, actual, ownership, in_sync, waiting)
+    removals = sorted((op for op in unwanted if op.route.key not in needed), key=_least_specific_first)
     return Plan(
         makes=(
             *tunnel_plan.makes(desired, actual),
@@ -115,6 +123,7 @@ def plan(
         ),
         removals=tuple(removals),
         cleanups=tuple(tunnel_plan.removals(desired, actual, ownership)) if in_sync.tunnels else (),
+        footholds={key: why for key, (_, why) in needed.items()},
         unclaimed=frozenset(op.route.key for op in writes.ops if not ownership.claims(op.route.key)),
         pending=writes.pending,
         conflicts=writes.conflicts,

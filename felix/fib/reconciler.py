@@ -346,7 +346,8 @@ class Reconciler:
         """Why it is wanted; None for what goes because nobody wants it any more."""
         match op:
             case AddRoute(route) | ReplaceRoute(route):
-                return item[1] if (item := self.desired.routes.get(route.key)) is not None else None
+                item = self.desired.routes.get(route.key)
+                return item[1] if item is not None else self._decided.footholds.get(route.key)
             case RaiseLink(device):
                 return self.desired.devices_up.get(device) or self._why_tunnel(device)
             case WriteSysctl(path):

@@ -263,6 +263,32 @@ def test_an_ipv6_next_hop_off_link_is_refused(world: World) -> None:
     assert world.do(AddRoute(route("fd00::/122", Hop("ens33", ip_address("fd01::2"))))) == "EHOSTUNREACH"
 
 
+WRAPPED = route("fd00:10:244::/122", Hop("cali1", ip_address("fd00:10:244::1"), onlink=True), metric=1024)
+BARE = route("fd00:10:244::/122", Hop("ens33", ip_address("fe80::1")), metric=1024)
+
+
+def test_an_ipv6_gateway_that_is_onlink_may_be_unreachable_or_behind_the_default_route(world: World) -> None:
+    default = route("::/0", Hop("ens33", ip_address("fe80::1")), metric=1024)
+    assert world.do(AddRoute(default), AddRoute(WRAPPED)) == "done done"
+
+
+def test_an_ipv6_gateway_that_is_onlink_is_refused_while_another_device_leads_to_it(world: World) -> None:
+    """Unlike in IPv4. With a route of its own the gateway may change sides in place."""
+    refusals = world.runner.run(world.kernel.apply([AddRoute(BARE), ReplaceRoute(WRAPPED, BARE)]))
+    assert [str(refusal) for refusal in refusals] == [
+        "None",
+        "EINVAL (Nexthop has invalid gateway or device mismatch)",
+    ]
+    foothold = pod("fd00:10:244::1/128", metric=1024)
+    assert world.do(AddRoute(foothold), ReplaceRoute(WRAPPED, BARE), DeleteRoute(foothold)) == "done done done"
+    assert world.read().routes[WRAPPED.key] == WRAPPED
+
+
+def test_an_ipv4_gateway_that_is_onlink_may_be_reached_through_another_device(world: World) -> None:
+    onlink = route("10.244.104.0/26", Hop("cali1", ip_address("10.244.104.1"), onlink=True))
+    assert world.do(AddRoute(BLOCK), ReplaceRoute(onlink, BLOCK)) == "done done"
+
+
 def test_a_source_that_the_node_does_not_have_is_refused(world: World) -> None:
     assert world.do(AddRoute(Route(ip_network("10.0.0.0/26"), (NODE2,), source=ip_address("9.9.9.9")))) == "EINVAL"
 
