@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
 
 import cni_plugin.plugin
@@ -38,12 +38,14 @@ class Wish:
     pool: str = "10.244.0.0/16"
     ipip: str = "Never"
     vxlan: str = "Never"
+    has_ipv6: bool = False
+    pool_v6: str = "fd00:10:244::/64"
 
 
 def up(wish: Wish, say: Say) -> LabState:
     """Raises BadWish, LabError, NamespaceError; then nothing is left of it."""
     _check(wish)
-    plans = plan.nodes(wish.nodes, is_routed=wish.is_routed)
+    plans = plan.nodes(wish.nodes, is_routed=wish.is_routed, has_ipv6=wish.has_ipv6)
     with state.locked(wish.name):
         if (state.folder(wish.name) / "state.json").exists():
             raise BadWish(f"lab {wish.name} is up already; take it down with: lab down --name {wish.name}")
@@ -68,7 +70,7 @@ def add_node(name: str, say: Say) -> NodeState:
     """One more node, with its daemons running."""
     with state.locked(name):
         lab = state.load(name)
-        wanted = plan.node(lab.next_number, subnet=IPv4Network(lab.subnet))
+        wanted = plan.node(lab.next_number, subnet=IPv4Network(lab.subnet), has_ipv6=lab.has_ipv6)
         lab = _join(lab, wanted)
         node = lab.node(wanted.name)
         try:
@@ -115,6 +117,10 @@ def _check(wish: Wish) -> None:
         IPv4Network(wish.pool)
     except ValueError as error:
         raise BadWish(f"--pool {wish.pool}: {error}") from None
+    try:
+        IPv6Network(wish.pool_v6)
+    except ValueError as error:
+        raise BadWish(f"--pool-v6 {wish.pool_v6}: {error}") from None
 
 
 def _check_kernel(wish: Wish, fabric: Holder) -> None:
@@ -132,8 +138,9 @@ def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
     folder = state.folder(wish.name)
     folder.mkdir(parents=True)
     subnet = plan.near_subnet(len(plans))
-    fabric = make_fabric(plan.fabric_commands(subnet=subnet, is_routed=wish.is_routed), folder)
-    lab = LabState(wish.name, fabric, str(subnet), wish.is_routed, _environment(wish, folder))
+    commands = plan.fabric_commands(subnet=subnet, is_routed=wish.is_routed, has_ipv6=wish.has_ipv6)
+    fabric = make_fabric(commands, folder)
+    lab = LabState(wish.name, fabric, str(subnet), wish.is_routed, wish.has_ipv6, _environment(wish, folder))
     state.save(lab)
     _check_kernel(wish, fabric)
     if wish.datastore == "etcd":
@@ -166,13 +173,23 @@ def _environment(wish: Wish, folder: Path) -> dict[str, str]:
         "CALICO_IPV4POOL_IPIP": wish.ipip,
         "CALICO_IPV4POOL_VXLAN": wish.vxlan,
         "FELIX_DEFAULTENDPOINTTOHOSTACTION": "ACCEPT",  # as Calico's manifests have it
+        **(_environment_v6(wish) if wish.has_ipv6 else {}),
+    }
+
+
+def _environment_v6(wish: Wish) -> dict[str, str]:
+    return {
+        "CALICO_IPV6POOL_CIDR": wish.pool_v6,
+        "CALICO_IPV6POOL_VXLAN": wish.vxlan,
+        "CALICO_IPV6POOL_NAT_OUTGOING": "true",
     }
 
 
 def _join(lab: LabState, wanted: NodePlan) -> LabState:
     folder = state.folder(lab.name)
     holder = make_node(wanted, lab.fabric, folder)
-    lab = lab.with_node(NodeState(wanted.name, wanted.number, str(wanted.address), holder))
+    address_v6 = str(wanted.address_v6 or "")
+    lab = lab.with_node(NodeState(wanted.name, wanted.number, str(wanted.address), holder, address_v6))
     state.save(lab)
     node = lab.node(wanted.name)
     _install(lab, node)
@@ -184,7 +201,8 @@ def _install(lab: LabState, node: NodeState) -> None:
     interpreter = getattr(sys, "_base_executable", sys.executable)
     body = Path(cni_plugin.plugin.__file__).read_text().partition("\n")[2]
     write_file(node.holder, "/opt/cni/bin/calico", f"#!{interpreter} -IS\n{body}", mode="755")
-    write_file(node.holder, str(runtime.CONFLIST), json.dumps(runtime.default_conflist(), indent=2), mode="600")
+    conflist = runtime.default_conflist(has_ipv6=lab.has_ipv6)
+    write_file(node.holder, str(runtime.CONFLIST), json.dumps(conflist, indent=2), mode="600")
 
 
 def _register(lab: LabState, node: NodeState) -> None:
@@ -192,6 +210,8 @@ def _register(lab: LabState, node: NodeState) -> None:
     if control_plane.is_used(lab):
         control_plane.add_node(lab, node.name, node.address)
     environment = environment_of(node.name, lab.environment) | {"IP": str(IPv4Interface(node.address))}
+    if node.address_v6:
+        environment["IP6"] = node.address_v6
     status, output = namespaces.run_inside(node.holder, ["calico-node", "-startup"], environment=environment)
     if status:
         raise LabError(f"calico-node -startup on {node.name}: {output.decode(errors='replace')}")

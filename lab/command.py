@@ -51,6 +51,8 @@ def _up(arguments: argparse.Namespace) -> int:
         pool=arguments.pool,
         ipip=arguments.ipip,
         vxlan=arguments.vxlan,
+        has_ipv6=arguments.ipv6,
+        pool_v6=arguments.pool_v6,
     )
     lab = cluster.up(wish, _say)
     _say(f"lab {lab.name}: {len(lab.nodes)} nodes up")
@@ -187,6 +189,10 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--pool", default="10.244.0.0/16", metavar="CIDR", help="the default IPv4 pool (10.244.0.0/16)")
     up.add_argument("--ipip", default="Never", metavar="MODE", help="Never, Always or CrossSubnet")
     up.add_argument("--vxlan", default="Never", metavar="MODE", help="Never, Always or CrossSubnet")
+    up.add_argument(
+        "--ipv6", action="store_true", help="nodes and pods have IPv6 too: fd00:50::10 beside 192.168.50.10"
+    )
+    up.add_argument("--pool-v6", default="fd00:10:244::/64", metavar="CIDR", help="the default IPv6 pool")
     _add(commands, "down", _down, "remove a lab with everything that it made")
     status = _add(commands, "status", _status, "nodes, daemons and pods")
     status.add_argument("-o", "--output", choices=("text", "json"), default="text")

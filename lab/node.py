@@ -37,6 +37,7 @@ def make_fabric(commands: Sequence[str], lab_folder: Path) -> Holder:
     try:
         run_ip(holder, commands)
         write_file(holder, "/proc/sys/net/ipv4/ip_forward", "1")
+        write_file(holder, "/proc/sys/net/ipv6/conf/all/forwarding", "1")
     except BaseException:
         namespaces.end(holder)
         raise

@@ -15,24 +15,44 @@ from typing import Any
 STRAY_PATIENCE_S = 0.5
 """How long a receiver waits after the last packet for one that is late."""
 
+_ECHO_REQUEST, _ECHO_REPLY = {False: 8, True: 128}, {False: 0, True: 129}
+"""By whether it is IPv6."""
+_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DO = 10, 23, 2
+
 
 def ping(target: str, *, count: int = 1, size: int = 56, patience_s: float = 1.0, dont_fragment: bool = False) -> int:
     """How many of ``count`` echo requests were answered."""
     answered = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as icmp:
-        if dont_fragment:
-            icmp.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+    is_v6 = ":" in target
+    with _icmp_v6(dont_fragment) if is_v6 else _icmp(dont_fragment) as icmp:
         identity = os.getpid() & 0xFFFF
         for sequence in range(count):
-            icmp.sendto(_echo_request(identity, sequence, size), (target, 0))
-            answered += _wait_for_echo(icmp, identity, sequence, patience_s)
+            icmp.sendto(_echo_request(identity, sequence, size, is_v6=is_v6), (target, 0))
+            answered += _wait_for_echo(icmp, identity, sequence, patience_s, is_v6=is_v6)
     return answered
 
 
-def _echo_request(identity: int, sequence: int, size: int) -> bytes:
+def _icmp(dont_fragment: bool) -> socket.socket:
+    icmp = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    if dont_fragment:
+        icmp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DO)
+    return icmp
+
+
+def _icmp_v6(dont_fragment: bool) -> socket.socket:
+    icmp = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    if dont_fragment:
+        icmp.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DO)
+    return icmp
+
+
+def _echo_request(identity: int, sequence: int, size: int, *, is_v6: bool) -> bytes:
+    """The kernel fills in the checksum for IPv6."""
     body = bytes(size)
-    header = struct.pack("!BBHHH", 8, 0, 0, identity, sequence)
-    return struct.pack("!BBHHH", 8, 0, _checksum(header + body), identity, sequence) + body
+    kind = _ECHO_REQUEST[is_v6]
+    header = struct.pack("!BBHHH", kind, 0, 0, identity, sequence)
+    checksum = 0 if is_v6 else _checksum(header + body)
+    return struct.pack("!BBHHH", kind, 0, checksum, identity, sequence) + body
 
 
 def _checksum(data: bytes) -> int:
@@ -42,13 +62,13 @@ def _checksum(data: bytes) -> int:
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-def _wait_for_echo(icmp: socket.socket, identity: int, sequence: int, patience_s: float) -> bool:
+def _wait_for_echo(icmp: socket.socket, identity: int, sequence: int, patience_s: float, *, is_v6: bool) -> bool:
     deadline = time.monotonic() + patience_s
     while (left := deadline - time.monotonic()) > 0 and select.select([icmp], [], [], left)[0]:
         packet = icmp.recv(65535)
-        header = (packet[0] & 15) * 4
+        header = 0 if is_v6 else (packet[0] & 15) * 4  # a raw socket of IPv6 leaves the header out
         kind, _, _, id_, seq = struct.unpack("!BBHHH", packet[header : header + 8])
-        if (kind, id_, seq) == (0, identity, sequence):
+        if (kind, id_, seq) == (_ECHO_REPLY[is_v6], identity, sequence):
             return True
     return False
 
@@ -56,7 +76,7 @@ def _wait_for_echo(icmp: socket.socket, identity: int, sequence: int, patience_s
 def serve_page(text: str, ready: Callable[[], None], *, port: int = 80) -> None:
     """A web server with one page, until SIGTERM."""
     stopped = _on_sigterm()
-    with socket.create_server(("", port)) as listener:
+    with socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         ready()
         while _readable(listener, stopped):
             connection, _ = listener.accept()
@@ -152,9 +172,10 @@ def echo_numbers(port: int, ready: Callable[[], None]) -> int:
     """Send every datagram back until SIGTERM; returns how many came."""
     stopped = _on_sigterm()
     count = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
         _hold_much(udp)
-        udp.bind(("", port))
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        udp.bind(("::", port))
         ready()
         while _readable(udp, stopped):
             data, sender = udp.recvfrom(2048)
@@ -176,7 +197,7 @@ def send_numbers(target: str, port: int, *, per_second: int = 1000, ready: Calla
     stopped = _on_sigterm()
     back: set[int] = set()
     sent, started = 0, time.monotonic()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    with socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM) as udp:
         _hold_much(udp)
         udp.connect((target, port))
         udp.setblocking(False)

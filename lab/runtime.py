@@ -151,8 +151,9 @@ def _arguments(pod: Pod) -> str:
     )
 
 
-def default_conflist(mtu: int = 0) -> dict[str, Any]:
-    calico = {"type": "calico", "log_level": "info", "mtu": mtu, "ipam": {"type": "calico-ipam"}}
+def default_conflist(mtu: int = 0, *, has_ipv6: bool = False) -> dict[str, Any]:
+    families = {"assign_ipv4": "true", "assign_ipv6": "true"} if has_ipv6 else {}
+    calico = {"type": "calico", "log_level": "info", "mtu": mtu, "ipam": {"type": "calico-ipam", **families}}
     return {"name": "k8s-pod-network", "cniVersion": "1.0.0", "plugins": [calico | {"policy": {"type": "k8s"}}]}
 
 

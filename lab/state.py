@@ -32,6 +32,7 @@ class NodeState:
     number: int
     address: str
     holder: Holder
+    address_v6: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class LabState:
     fabric: Holder
     subnet: str
     is_routed: bool
+    has_ipv6: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     nodes: tuple[NodeState, ...] = ()
     next_number: int = 1

@@ -104,9 +104,11 @@ class Testbed:
         return inside.start(self.node(node).holder, work, netns=netns)
 
     @contextmanager
-    def flow(self, source: tuple[str, str], target: tuple[str, str], *, per_second: int = 1000) -> Iterator[Flow]:
-        """Numbered packets from pod to pod and back while the block runs."""
-        address = self.address(*target)
+    def flow(
+        self, source: tuple[str, str], target: tuple[str, str], *, per_second: int = 1000, to: str = ""
+    ) -> Iterator[Flow]:
+        """Numbered packets from pod to pod and back while the block runs; ``to``: at this address of the target's."""
+        address = to or self.address(*target)
         echo = self.start(target[0], lambda ready: probe.echo_numbers(ECHO_PORT, ready), pod=target[1])
         sender = self.start(
             source[0],
