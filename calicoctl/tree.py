@@ -36,6 +36,7 @@ _IPAM = Branch(
         "configure": Leaf("ipam_configure", "Set how addresses are given out"),
         "release": Leaf("ipam_release", "Give back addresses that nobody uses"),
         "show": Leaf("ipam_show", "Show how full the pools are, or who has an address"),
+        "split": Leaf("ipam_split", "Split a pool into smaller ones"),
     },
 )
 _NODE = Branch(
