@@ -320,4 +320,4 @@ class ClusterInformation:
     guid: str = spec("clusterGUID", text, "")
     type: str = spec("clusterType", text, "")
     calico_version: str = spec("calicoVersion", text, "")
-    is_ready: bool = spec("datastoreReady", boolean, False)
+    is_ready: bool = spec("datastoreReady", boolean, False, always=True)  # upstream reads an absent one and dies

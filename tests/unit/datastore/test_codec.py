@@ -7,7 +7,7 @@ import pytest
 
 from datastore.codec import decode, encode, from_json, to_json
 from datastore.resource import Resource
-from datastore.resources import EncapMode, IPAMBlock, IPPool, Node
+from datastore.resources import ClusterInformation, EncapMode, IPAMBlock, IPPool, Node
 from datastore.store import Rejected
 
 POOL = Resource("IPPool", "p", spec={"cidr": "10.0.0.0/16", "ipipMode": "Never", "fromTheFuture": {"a": 1}})
@@ -74,3 +74,9 @@ def test_json_goes_through_unchanged() -> None:
         "spec": {"cidr": "10.0.0.0/8"},
     }
     assert to_json(from_json(whole)) == whole
+
+
+def test_a_locked_datastore_says_so_and_does_not_leave_the_field_out() -> None:
+    """Calico's own programs follow a pointer here without asking whether there is one."""
+    cluster = decode(ClusterInformation, Resource("ClusterInformation", "default", spec={"datastoreReady": True}))
+    assert encode(replace(cluster, is_ready=False)).spec == {"datastoreReady": False}
