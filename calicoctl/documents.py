@@ -41,7 +41,11 @@ class BadFile(Exception):
 
 def read_file(path: str, read_input: Callable[[], str]) -> list[Document]:
     """All documents of one file, or of standard input for ``-``. Raises BadFile."""
-    text = read_input() if path == STANDARD_INPUT else _text_of(path)
+    return documents_in(text_of(path, read_input))
+
+
+def documents_in(text: str) -> list[Document]:
+    """All documents of a text. Raises BadFile."""
     return [document for each in _split(text) for document in documents_of(each)]
 
 
@@ -59,7 +63,10 @@ def files_of(path: str, *, is_recursive: bool) -> Iterator[str]:
             yield inside
 
 
-def _text_of(path: str) -> str:
+def text_of(path: str, read_input: Callable[[], str]) -> str:
+    """What a file says, or standard input for ``-``. Raises BadFile."""
+    if path == STANDARD_INPUT:
+        return read_input()
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -106,7 +113,13 @@ def _objects_of(parsed: Parsed) -> list[Document]:
 def _unpacked(table: Struct, whole: Any, parsed: Parsed) -> list[Document]:
     parsed.refuse_repeated()
     document = read(table, whole)
-    return document["items"] or [] if document["kind"].endswith("List") else [document]
+    if not document["kind"].endswith("List"):
+        return [document]
+    items: list[Document] = document["items"] or []
+    for item in items:
+        if item["kind"] != document["kind"].removesuffix("List"):
+            raise BadFile(f"unknown resource type ({item['kind']}) and/or version ({item['apiVersion']})")
+    return items
 
 
 def _table_for(whole: Document) -> Struct:

@@ -58,6 +58,11 @@ BAD = {
         "apiVersion: projectcalico.org/v3\nkind: Pool\nmetadata: {name: bad}\n",
         "failed to execute command: unknown resource type (Pool) and/or version (projectcalico.org/v3)",
     ),
+    "an object of another kind in a list": (
+        "apiVersion: projectcalico.org/v3\nkind: IPPoolList\nitems:\n"
+        "- {apiVersion: projectcalico.org/v3, kind: Pool, metadata: {name: bad}, spec: {cidr: 10.2.0.0/16}}\n",
+        "failed to execute command: unknown resource type (Pool) and/or version (projectcalico.org/v3)",
+    ),
     "a key that stands twice": (
         "apiVersion: projectcalico.org/v3\nkind: IPPool\nkind: IPPool\nmetadata: {name: bad}\n",
         "failed to execute command: error converting YAML to JSON: yaml: unmarshal errors:\n"
