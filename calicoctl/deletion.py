@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WallNs = Callable[[], int]
 
-_PROTECTED_TIERS = ("default", "kube-admin", "kube-baseline")
+PROTECTED_TIERS = ("default", "kube-admin", "kube-baseline")
 _IN_TIERS = ("NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy")
 
 
@@ -48,7 +48,7 @@ async def delete(store: Store, key: Key, *, wall_ns: WallNs, revision: str = "")
 
 
 async def _delete_tier(store: Store, key: Key, revision: str) -> None:
-    if key.name in _PROTECTED_TIERS:
+    if key.name in PROTECTED_TIERS:
         raise NotAllowed(f"operation Delete is not supported on {key.name}: Cannot delete {key.name} tier")
     for kind in _IN_TIERS:
         if any(policy.spec.get("tier") == key.name for policy in (await store.list(kind)).items):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from calicoctl.failure import NotAllowed
 from datastore.codec import from_json, to_json
 from datastore.resource import Key, Resource
-from datastore.store import Conflict, Exists, Store
+from datastore.store import Conflict, Exists, NotSupported, Store
 from datastore.unset import DEFAULT_TIER, NAME_ANNOTATION, TIER_LABEL, pool_spec, tier_spec
 
 Document = dict[str, Any]
@@ -51,8 +51,8 @@ async def get(store: Store, key: Key) -> Resource:
 async def list_of(store: Store, kind: str, namespace: str = "") -> Objects:
     listing = await store.list(kind, namespace=namespace)
     items = tuple(map(_as_read, listing.items))
-    if kind == "Profile":
-        items = (*items, _ALLOW_ALL)
+    if kind == "Profile":  # Kubernetes' driver has it as well
+        items = (*(item for item in items if item.name != DEFAULT_PROFILE), _ALLOW_ALL)
     if kind == "Tier":
         items = tuple(sorted(items, key=lambda tier: tier.spec.get("order", float("inf"))))
     return Objects(kind, items, listing.revision)
@@ -146,13 +146,13 @@ async def write(store: Store, document: Document, stored: Resource) -> Resource:
 
 
 async def apply(store: Store, document: Document) -> Resource:
-    """Create it, or update what is there."""
+    """Create it, or update what is there: only that, where creating it is another's (a node is Kubernetes')."""
     if document["kind"] == READ_ONLY:
         raise NotAllowed(f"operation apply is not supported on {READ_ONLY}: resource is readonly")
     metadata = {key: value for key, value in document["metadata"].items() if key != "resourceVersion"}
     try:
         return await create(store, {**document, "metadata": metadata})
-    except (Exists, NotAllowed):
+    except (Exists, NotAllowed, NotSupported):
         return await update(store, document)
 
 

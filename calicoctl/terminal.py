@@ -34,13 +34,18 @@ class Terminal(NamedTuple):
 
     def with_store(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
         """What ``work`` gives, done on the datastore that the configuration names. Raises Failure, StoreError."""
+        environ = self.datastore()
+        result: T = self.drive(environ, _closing(self.connect(environ), work))
+        return result
+
+    def datastore(self) -> Environ:
+        """What names the datastore: the configuration's file, or else the environment. Raises Failure."""
         from calicoctl.config import environment_of
 
         environ = environment_of(self.words.text("config"), self.environ)
         if context := self.words.text("context"):
             environ = {**environ, "K8S_CURRENT_CONTEXT": context}
-        result: T = self.drive(environ, _closing(self.connect(environ), work))
-        return result
+        return environ
 
 
 async def _closing(store: Store, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:

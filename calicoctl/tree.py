@@ -45,9 +45,12 @@ _NODE = Branch(
     {"status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions")},
 )
 _MIGRATE = Branch(
-    "Hold changes while the datastore is worked on",
-    "While the datastore is locked no pod gets or loses an address.",
+    "Move everything to another datastore, or hold changes meanwhile",
+    "Takes all that one datastore holds into another, addresses included. While a datastore is locked no pod gets or\n"
+    "loses an address.",
     {
+        "export": Leaf("migrate_export", "Print all that the datastore holds"),
+        "import": Leaf("migrate_import", "Fill a new datastore with what another held"),
         "lock": Leaf("migrate_lock", "Lock the datastore"),
         "unlock": Leaf("migrate_unlock", "Unlock the datastore"),
     },
