@@ -42,7 +42,10 @@ _IPAM = Branch(
 _NODE = Branch(
     "This machine as a Calico node",
     "Tells about the node that the command runs on. Needs root.",
-    {"status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions")},
+    {
+        "checksystem": Leaf("node_checksystem", "Check that this machine can be a node"),
+        "status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions"),
+    },
 )
 _MIGRATE = Branch(
     "Move everything to another datastore, or hold changes meanwhile",
