@@ -44,6 +44,7 @@ _NODE = Branch(
     "Tells about the node that the command runs on. Needs root.",
     {
         "checksystem": Leaf("node_checksystem", "Check that this machine can be a node"),
+        "diags": Leaf("node_diags", "Collect what there is to know of this machine's networking"),
         "status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions"),
     },
 )
