@@ -11,6 +11,7 @@ from random import Random
 from felix.desired import Desirer
 from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
+from felix.fib.marks import CALICO, Marks
 from felix.fib.mirror import Surroundings
 from felix.fib.reconciler import REFRESH_S, Reconciler, Wish
 from felix.fib.status import Applied
@@ -33,7 +34,7 @@ class Dataplane:
         on_change: Callable[[], None] = lambda: None,
         on_pass: Callable[[], None] = lambda: None,
         on_applied: Callable[[Sequence[Applied]], None] = lambda _: None,
-        pod_prefix: str = "cali",
+        marks: Marks = CALICO,
         refresh_s: float = REFRESH_S,
         rng: Random | None = None,
     ) -> None:
@@ -46,7 +47,7 @@ class Dataplane:
             on_surroundings=self._see,
             on_pass=on_pass,
             on_applied=on_applied,
-            pod_prefix=pod_prefix,
+            marks=marks,
             refresh_s=refresh_s,
             rng=rng,
         )

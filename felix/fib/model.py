@@ -14,7 +14,7 @@ from errno import errorcode
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import cast
 
-from felix.fib.tunnel import Entry, TunnelDevice, TunnelOp, Vxlan
+from felix.fib.tunnel import Entry, Ipip, TunnelDevice, TunnelOp, Vxlan
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -184,7 +184,7 @@ def _listing_order(route: Route) -> tuple[int, int, int, int]:
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network device as the kernel shows it. ``kind`` is veth, vxlan, ipip ... or "" for hardware; ``vxlan`` is what
-    a device of that kind was made with.
+    a device of that kind was made with, ``ipip`` likewise.
     """
 
     name: str
@@ -195,6 +195,7 @@ class Link:
     is_up: bool = False
     has_carrier: bool = False
     vxlan: Vxlan | None = None
+    ipip: Ipip | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,8 @@ class ModelKernel:
         if tunnel is None:
             self._links[name] = Link(name, self._next_index, kind)
         else:
-            link = Link(name, self._next_index, tunnel.kind, tunnel.mac, tunnel.mtu_bytes, vxlan=tunnel.vxlan)
+            link = Link(name, self._next_index, tunnel.kind, tunnel.mac, tunnel.mtu_bytes)
+            link = replace(link, vxlan=tunnel.vxlan, ipip=tunnel.ipip)
             self._links[name] = link
         self._next_index += 1
         self._sysctls.update({path.format(name): value for path, value in _DEVICE_SYSCTLS.items()})

@@ -49,6 +49,7 @@ from felix.fib.kernel import (
     RouteNow,
     SettingsChanged,
 )
+from felix.fib.marks import CALICO, Marks
 from felix.fib.model import (
     MAIN_TABLE,
     Actual,
@@ -66,7 +67,7 @@ from felix.fib.model import (
 from felix.fib.netlink_links import change_links, link_of
 from felix.fib.netlink_socket import Listener, RequestSocket
 from felix.fib.rtmsg import Flag, Message, MessageType
-from felix.fib.tunnel import VXLAN_DEVICES, DeleteEntry, Entry, EntryOp, SetEntry
+from felix.fib.tunnel import DeleteEntry, Entry, EntryOp, SetEntry
 
 _SYSCTLS = Path("/proc/sys")
 _SETTINGS_OF_MANY = {-1: "all", -2: "default"}
@@ -84,8 +85,9 @@ class Batch(Enum):
 class NetlinkKernel:
     """Construct it with :meth:`open`, inside the namespace that it is to serve."""
 
-    def __init__(self, pyroute: AsyncIPRoute) -> None:
+    def __init__(self, pyroute: AsyncIPRoute, marks: Marks) -> None:
         self._pyroute = pyroute
+        self._marks = marks
         self._listener = Listener()
         self._requests = RequestSocket()
         self._devices = Devices()
@@ -94,12 +96,12 @@ class NetlinkKernel:
         self._decoded_at = 0
 
     @classmethod
-    async def open(cls) -> NetlinkKernel:
-        """Raises KernelUnavailable."""
+    async def open(cls, marks: Marks = CALICO) -> NetlinkKernel:
+        """``marks`` say which devices' entries are read. Raises KernelUnavailable."""
         try:
             pyroute = AsyncIPRoute()
             await pyroute.setup_endpoint()
-            return cls(pyroute)
+            return cls(pyroute, marks)
         except OSError as error:
             raise KernelUnavailable(f"netlink: {error}") from error
 
@@ -165,15 +167,14 @@ class NetlinkKernel:
             yield LinkGone(link.name, link.index)
 
     def _entry_changes(self, message: Message) -> Iterator[Change]:
-        found = ndmsg.decode(message.body, self._vxlan_devices())
-        if found is not None:
+        found = ndmsg.decode(message.body, self._devices.names)
+        if found is not None and self._marks.is_made(found[0].device):
             entry, is_permanent = found
             is_there = is_permanent and message.kind == MessageType.NEW_NEIGHBOUR
             yield EntryNow(entry) if is_there else EntryGone(entry)
 
-    def _vxlan_devices(self) -> Mapping[int, str]:
-        indexes = self._devices.indexes
-        return {indexes[name]: name for name in VXLAN_DEVICES if name in indexes}
+    def _made_devices(self) -> Mapping[int, str]:
+        return {index: name for index, name in self._devices.names.items() if self._marks.is_made(name)}
 
     def _settings_of(self, index: int) -> str:
         return _SETTINGS_OF_MANY.get(index) or self._devices.name_of(index)
@@ -217,7 +218,7 @@ class NetlinkKernel:
         return route
 
     async def _list_entries(self) -> list[Entry]:
-        devices = self._vxlan_devices()
+        devices = self._made_devices()
         entries: list[Entry] = []
         for index in devices:
             for family in ndmsg.FAMILIES:

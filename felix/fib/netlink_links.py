@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from felix.fib import offload
 from felix.fib.model import AddAddress, DeleteAddress, InterfaceAddress, Link, Op, RaiseLink, Refusal
-from felix.fib.tunnel import Address, ChangeTunnel, MakeTunnel, RemoveTunnel, TunnelDevice, Vxlan
+from felix.fib.tunnel import Address, ChangeTunnel, Ipip, MakeTunnel, RemoveTunnel, TunnelDevice, Vxlan
 
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
@@ -34,6 +34,7 @@ def link_of(parsed: Any, name_of: Callable[[int], str]) -> Link:
         is_up=bool(parsed["flags"] & _IFF_UP),
         has_carrier=bool(parsed["flags"] & _IFF_LOWER_UP),
         vxlan=_vxlan_of(info.get_attr("IFLA_INFO_DATA"), name_of) if kind == "vxlan" else None,
+        ipip=_ipip_of(info.get_attr("IFLA_INFO_DATA")) if kind == "ipip" else None,
     )
 
 
@@ -48,7 +49,13 @@ def _vxlan_of(data: Any, name_of: Callable[[int], str]) -> Vxlan | None:
         local=ip_address(local),
         parent=name_of(data.get_attr("IFLA_VXLAN_LINK") or 0),
         learns=bool(data.get_attr("IFLA_VXLAN_LEARNING")),
+        has_policies=data.get_attr("IFLA_VXLAN_GBP") is not None,
     )
+
+
+def _ipip_of(data: Any) -> Ipip | None:
+    local = data and data.get_attr("IFLA_IPIP_LOCAL")
+    return None if local in (None, "", "0.0.0.0") else Ipip(IPv4Address(local))
 
 
 async def change_links(pyroute: AsyncIPRoute, ops: Sequence[Op], indexes: Mapping[str, int]) -> list[Refusal | None]:
@@ -92,12 +99,16 @@ def _wish(tunnel: TunnelDevice, indexes: Mapping[str, int]) -> dict[str, Any]:
         wish["address"] = tunnel.mac
     if tunnel.vxlan is not None:
         wish |= _vxlan_wish(tunnel.vxlan, indexes)
+    if tunnel.ipip is not None:
+        wish["ipip_local"] = str(tunnel.ipip.local)
     return wish
 
 
 def _vxlan_wish(vxlan: Vxlan, indexes: Mapping[str, int]) -> dict[str, Any]:
     local = "vxlan_local" if vxlan.local.version == 4 else "vxlan_local6"
+    policies: dict[str, Any] = {"vxlan_gbp": True} if vxlan.has_policies else {}
     return {
+        **policies,
         "vxlan_id": vxlan.vni,
         "vxlan_port": vxlan.port,
         "vxlan_link": indexes[vxlan.parent],

@@ -1,7 +1,8 @@
 """Whose a kernel route is: ours, another program's, or the kernel's own.
 
 Every route is judged before anything is done to it, from the route itself and two sets, so that a process with an empty
-memory recognises what an earlier one wrote (invariant 3) and leaves alone what it did not (invariant 4):
+memory recognises what an earlier one wrote (invariant 3) and leaves alone what it did not (invariant 4). What a route
+of ours looks like is said by :mod:`felix.fib.marks`; for felix's own:
 
 - inside one of our networks (the pools; networks that were pools and still have routes):
     proto bird   through any device but a pod's, and blackholes
@@ -21,8 +22,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from felix.fib.model import MAIN_TABLE, PROTOCOL_NAMES, Address, Network, Protocol, Route, RouteKey, RouteType
-from felix.fib.tunnel import VXLAN_DEVICES
+from felix.fib.marks import CALICO, Marks
+from felix.fib.model import PROTOCOL_NAMES, Address, Network, Protocol, Route, RouteKey
 from felix.prefixes import PrefixTable
 
 
@@ -36,34 +37,39 @@ class Owner(Enum):
 class Ownership:
     """What we may call ours.
 
-    ``networks``: everything inside them. ``keys``: outside of them, exactly these. ``pod_prefix``: how the
-    names of pods' devices begin.
+    ``networks``: everything inside them that has the ``marks``. ``keys``: beside that, exactly these.
     """
 
     networks: frozenset[Network] = frozenset()
     keys: frozenset[RouteKey] = frozenset()
-    pod_prefix: str = "cali"
+    marks: Marks = CALICO
     _inside: PrefixTable[Network] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_inside", PrefixTable((network, network) for network in self.networks))
 
-    def claims(self, key: RouteKey) -> bool:
-        """Whether a route of our form with that key is ours. What it does not claim is journaled before it is
-        written.
+    def claims(self, route: Route) -> bool:
+        """Whether a route of our form is ours also to who only knows these. What it does not claim is journaled before
+        it is written.
         """
-        return self._inside.best(key.dst) is not None or key in self.keys
+        return (self._is_inside(route) and self.marks.is_plain(route)) or route.key in self.keys
+
+    def adopts(self, route: Route) -> bool:
+        return self.marks.is_adopted(route) and self._is_inside(route)
+
+    def _is_inside(self, route: Route) -> bool:
+        return self._inside.best(route.dst) is not None
 
     def is_pooled(self, address: Address) -> bool:
         """Whether it lies inside one of the networks."""
         return self._inside.best_at(address) is not None
 
     def is_pod_device(self, name: str) -> bool:
-        return name.startswith(self.pod_prefix)
+        return self.marks.is_pod_device(name)
 
 
 def is_ours(route: Route, ownership: Ownership) -> bool:
-    return _has_our_form(route, ownership) and ownership.claims(route.key)
+    return ownership.marks.has_our_form(route) and (ownership.claims(route) or ownership.adopts(route))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,35 +84,19 @@ class Verdict:
 
 
 _OF_THE_KERNEL = {1: "an ICMP redirect", Protocol.KERNEL: "made by the kernel", 9: "a router advertisement"}
-_OUR_TYPES = (RouteType.UNICAST, RouteType.BLACKHOLE)
 
 
 def judge(route: Route, ownership: Ownership) -> Verdict:
     """Whose ``route`` is, and by which rule: :func:`is_ours` in words."""
     if route.protocol in _OF_THE_KERNEL:
         return Verdict(Owner.KERNEL, _OF_THE_KERNEL[route.protocol])
-    if not _has_our_form(route, ownership):
+    if not ownership.marks.has_our_form(route):
         return Verdict(Owner.FOREIGN, f"{_mark(route)} is not how we write")
-    if not ownership.claims(route.key):
+    if not is_ours(route, ownership):
         return Verdict(Owner.FOREIGN, "in no pool, and the journal does not name it")
     if route.protocol == Protocol.CALICO:
         return Verdict(Owner.OURS, "left by upstream's felix")
     return Verdict(Owner.OURS, _mark(route))
-
-
-def _has_our_form(route: Route, ownership: Ownership) -> bool:
-    if route.type not in _OUR_TYPES or route.table != MAIN_TABLE or route.tos:
-        return False
-    to_pod = any(ownership.is_pod_device(hop.device) for hop in route.hops)
-    match route.protocol:
-        case Protocol.CALICO:
-            return True
-        case Protocol.BIRD:
-            return not to_pod
-        case Protocol.BOOT:
-            return to_pod or any(hop.device in VXLAN_DEVICES for hop in route.hops)
-        case _:
-            return False
 
 
 def _mark(route: Route) -> str:
@@ -124,5 +114,5 @@ def left_by_bird(routes: Iterable[Route], ownership: Ownership) -> frozenset[Rou
     return frozenset(
         route.key
         for route in routes
-        if route.protocol == Protocol.BIRD and _has_our_form(route, ownership) and not ownership.claims(route.key)
+        if route.protocol == Protocol.BIRD and ownership.marks.has_our_form(route) and not ownership.claims(route)
     )

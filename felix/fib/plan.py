@@ -76,9 +76,9 @@ class Plan:
     """``makes`` first, all of them; then ``removals``, less those that a failed make calls off (:func:`removable`);
     then ``cleanups``, what nothing refers to any more.
 
-    ``footholds``: those of ``makes`` that nobody wants for themselves. ``unclaimed``: keys of ``makes`` that the
-    ownership does not claim; into the journal before anything is written. ``pending``: wanted, but something is
-    missing. ``conflicts``: wanted, but a foreign route has the key.
+    ``footholds``: those of ``makes`` that nobody wants for themselves. ``unclaimed``: keys of ``makes``, and of routes
+    that were found as they are wanted, that the ownership does not claim; into the journal before anything is written.
+    ``pending``: wanted, but something is missing. ``conflicts``: wanted, but a foreign route has the key.
     """
 
     makes: tuple[Op, ...] = ()
@@ -124,7 +124,7 @@ def plan(
         removals=tuple(removals),
         cleanups=tuple(tunnel_plan.removals(desired, actual, ownership)) if in_sync.tunnels else (),
         footholds={key: why for key, (_, why) in needed.items()},
-        unclaimed=frozenset(op.route.key for op in writes.ops if not ownership.claims(op.route.key)),
+        unclaimed=frozenset(op.route.key for op in writes.ops if not ownership.claims(op.route)) | writes.adopted,
         pending=writes.pending,
         conflicts=writes.conflicts,
     )
@@ -147,6 +147,7 @@ class _Writes:
     ops: list[AddRoute | ReplaceRoute] = field(default_factory=list)
     pending: dict[RouteKey, str] = field(default_factory=dict)
     conflicts: dict[RouteKey, str] = field(default_factory=dict)
+    adopted: set[RouteKey] = field(default_factory=set)
 
 
 def _writes(
@@ -156,6 +157,8 @@ def _writes(
     for key, (route, _) in desired.routes.items():
         found = actual.routes.get(key)
         if found is route or found == route:
+            if ownership.adopts(route) and not ownership.claims(route):
+                writes.adopted.add(key)
             continue
         if found is not None and not _gives_way(found, ownership, is_displaced=key in displaced):
             writes.conflicts[key] = f"in the way: {found} ({judge(found, ownership)})"

@@ -26,6 +26,7 @@ from felix.fib.claimant import Claimant
 from felix.fib.failures import Failures
 from felix.fib.journal import Journal, JournalUnavailable
 from felix.fib.kernel import AddressNow, Change, Kernel, KernelUnavailable, LinkNow
+from felix.fib.marks import CALICO, Marks
 from felix.fib.mirror import Mirror, Surroundings
 from felix.fib.model import (
     AddAddress,
@@ -61,11 +62,12 @@ _GONE = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wish:
-    """``pools``: the networks inside which routes of our form are ours."""
+    """``pools``: the networks inside which routes of our form are ours; ``marks`` say what that form is."""
 
     desired: Desired
     pools: frozenset[Network]
     in_sync: InSync
+    marks: Marks = CALICO
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Reconciler:
         on_surroundings: Callable[[Surroundings], None] = lambda _: None,
         on_pass: Callable[[], None] = lambda: None,
         on_applied: Callable[[Sequence[Applied]], None] = lambda _: None,
-        pod_prefix: str = "cali",
+        marks: Marks = CALICO,
         refresh_s: float = REFRESH_S,
         rng: Random | None = None,
     ) -> None:
@@ -101,7 +103,8 @@ class Reconciler:
         self._refresh_s = refresh_s
         self._rng = rng or Random()
         self._mirror = Mirror()
-        self._claimant = Claimant(journal, pod_prefix)
+        self._marks = marks
+        self._claimant = Claimant(journal, marks)
         self._wish: Wish | None = None
         self._make: Callable[[], Wish] | None = None
         self._told: Surroundings | None = None
@@ -121,7 +124,7 @@ class Reconciler:
 
     def want(self, desired: Desired, *, pools: Iterable[Network], in_sync: InSync) -> None:
         """From now on this is wanted, whole."""
-        self.ask(lambda: Wish(desired, frozenset(pools), in_sync))
+        self.ask(lambda: Wish(desired, frozenset(pools), in_sync, self._marks))
         self._take_wish()
 
     def ask(self, make: Callable[[], Wish]) -> None:
@@ -221,7 +224,7 @@ class Reconciler:
                 self._refresh()
             await self._look()
             if (wish := self._take_wish()) is not None:
-                if self._claimant.claim_pools(wish.pools):
+                if self._claimant.claim_pools(wish.pools, wish.marks):
                     self._mirror.forget_surroundings()
                 await self._close_the_difference(wish)
                 if is_refresh:
@@ -296,7 +299,7 @@ class Reconciler:
         )
         self._planned = (self._mirror.version, wish)
         self._failures.keep_only(decided.ops)
-        if decided.ops:
+        if decided.ops or decided.unclaimed:
             await self._carry_out(decided)
             self._note(self._kernel.take_changes())
             self._wake.set()  # other people's changes may be among them: look once more
@@ -317,7 +320,7 @@ class Reconciler:
 
     def _journal_first(self, decided: Plan) -> None:
         ops = [op for op in decided.makes if _is_unclaimed(op, decided) and self._failures.may_try(op, self._now())]
-        if not ops:
+        if not decided.unclaimed:
             return
         try:
             self._claimant.claim_routes(decided.unclaimed)

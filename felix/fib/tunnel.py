@@ -18,7 +18,6 @@ IPIP_DEVICE = "tunl0"
 VXLAN_DEVICE = "vxlan.calico"
 VXLAN_DEVICE_V6 = "vxlan-v6.calico"
 VXLAN_DEVICES = frozenset({VXLAN_DEVICE, VXLAN_DEVICE_V6})
-DEVICES = VXLAN_DEVICES | {IPIP_DEVICE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,22 @@ class Vxlan:
     local: Address
     parent: str
     learns: bool = False
+    has_policies: bool = False  # the group policy extension
 
     def __str__(self) -> str:
         learning = "learning" if self.learns else "nolearning"
-        return f"id {self.vni} local {self.local} dev {self.parent} dstport {self.port} {learning}"
+        policies = " gbp" if self.has_policies else ""
+        return f"id {self.vni} local {self.local} dev {self.parent} dstport {self.port} {learning}{policies}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ipip:
+    """Of an IPIP device of our own making: from where its packets leave. ``tunl0`` has none."""
+
+    local: IPv4Address
+
+    def __str__(self) -> str:
+        return f"local {self.local}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ class TunnelDevice:
     mac: str = ""
     vxlan: Vxlan | None = None
     entries: frozenset[Entry] = frozenset()
+    ipip: Ipip | None = None
 
     @property
     def kind(self) -> str:
@@ -86,7 +98,8 @@ class MakeTunnel:
     tunnel: TunnelDevice
 
     def __str__(self) -> str:
-        return f"link add {self.tunnel.name} type {self.tunnel.kind} {self.tunnel.vxlan or ''}".rstrip()
+        how = self.tunnel.vxlan or self.tunnel.ipip or ""
+        return f"link add {self.tunnel.name} type {self.tunnel.kind} {how}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

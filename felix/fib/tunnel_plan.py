@@ -5,14 +5,13 @@
 - What a route needs goes after the route: an address of a device through which nothing is routed, the neighbour whose
   gateway no route has, the forwarding entry whose MAC no neighbour has. That is judged by what the kernel still holds,
   so it takes a pass after the route's own removal.
-- ``tunl0`` stays: it belongs to the ipip module. Addresses of pools leave it. VXLAN devices are ours alone and go.
+- ``tunl0`` stays: it belongs to the ipip module. Addresses of pools leave it. Devices that we make go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
 
-from felix.fib import tunnel as names
 from felix.fib.model import Actual, AddAddress, DeleteAddress, Desired, InterfaceAddress, Link, Op, RaiseLink
 from felix.fib.owner import Ownership
 from felix.fib.tunnel import (
@@ -48,7 +47,7 @@ def _birth(vxlan: Vxlan | None, actual: Actual, *ops: Op) -> Iterator[Op]:
 
 
 def _is_same_device(link: Link, tunnel: TunnelDevice) -> bool:
-    return link.kind == tunnel.kind and link.vxlan == tunnel.vxlan
+    return (link.kind, link.vxlan, link.ipip) == (tunnel.kind, tunnel.vxlan, tunnel.ipip)
 
 
 def _changes(link: Link, tunnel: TunnelDevice, actual: Actual) -> Iterator[Op]:
@@ -73,11 +72,11 @@ def removals(desired: Desired, actual: Actual, ownership: Ownership) -> Iterator
     """Only for when everything is known that could want a tunnel."""
     unwanted_entries = actual.entries - {entry for tunnel, _ in desired.tunnels.values() for entry in tunnel.entries}
     yield from _needless(unwanted_entries, actual)
-    for device in sorted(names.DEVICES & actual.links.keys()):
+    for device in sorted(name for name in actual.links if ownership.marks.is_tunnel(name)):
         wanted = desired.tunnels.get(device)
         if wanted is not None:
             yield from _strange_addresses(wanted[0], actual)
-        elif device in names.VXLAN_DEVICES:
+        elif ownership.marks.is_made(device):
             yield from _removal(device, actual)
         else:
             yield from _leave(device, actual, ownership)

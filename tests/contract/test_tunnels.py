@@ -91,6 +91,19 @@ def test_a_vxlan_device_reads_back_as_it_was_made(world: World) -> None:
     assert heard == link
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        Vxlan(1, 8472, ip_address("192.168.50.10"), "ens33", learns=True),
+        Vxlan(1, 8472, ip_address("192.168.50.10"), "ens33", has_policies=True),
+    ],
+    ids=str,
+)
+def test_learning_and_group_policies_read_back_as_they_were_asked_for(world: World, how: Vxlan) -> None:
+    assert world.do(MakeTunnel(replace(VXLAN, vxlan=how))) == "done"
+    assert world.read().links[VXLAN_DEVICE].vxlan == how
+
+
 def test_a_second_device_of_the_name_is_refused(world: World) -> None:
     made(world)
     assert world.do(MakeTunnel(replace(VXLAN, mtu_bytes=1400))) == "EEXIST"

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from felix.fib.marks import CalicoMarks
 from felix.fib.model import Hop, Protocol, Route, RouteKey, RouteType, Scope
 from felix.fib.owner import Ownership, is_ours, judge, left_by_bird
 
@@ -67,7 +68,7 @@ def test_without_pools_and_journal_nothing_is_ours() -> None:
 
 
 def test_the_prefix_of_pods_devices_is_configurable() -> None:
-    ownership = Ownership(networks=OWNERSHIP.networks, pod_prefix="eni")
+    ownership = Ownership(networks=OWNERSHIP.networks, marks=CalicoMarks("eni"))
     assert is_ours(route("10.244.166.128/32", "eni7", Protocol.BOOT), ownership)
     assert not is_ours(route("10.244.166.128/32", "cali1", Protocol.BOOT), ownership)
 
