@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from datastore.resource import Key
 from datastore.resources import WorkloadEndpoint
 from felix.dataplane import Dataplane
-from felix.fib.model import RouteKey
+from felix.fib.model import IPV6_METRIC, RouteKey
 from felix.fib.status import NotSettled
 from felix.pods import NotRouted
-from felix.reach.local import IPV6_METRIC
 
 PATIENCE_S = 5.0
 """How long an ADD waits for its route: a pass takes milliseconds, so more means that something is wrong."""

@@ -20,7 +20,12 @@ from felix.tunnels import Tunnel, vtep_mac
 
 def way_to(peer: Address, tunnel: Tunnel, mtu_bytes: int) -> Way:
     """``peer`` is the tunnel address that the node publishes."""
-    return Way((Hop(tunnel.device, peer, onlink=True),), mtu_bytes, Protocol.BOOT)
+    return way_over(tunnel.device, peer, mtu_bytes)
+
+
+def way_over(device: str, peer: Address, mtu_bytes: int = 0) -> Way:
+    """The same, for a tunnel of any name."""
+    return Way((Hop(device, peer, onlink=True),), mtu_bytes, Protocol.BOOT)
 
 
 def device(
@@ -38,6 +43,9 @@ def own_address(node: Node, tunnel: Tunnel) -> Address | None:
 def _entries(node: Node, tunnel: Tunnel) -> Iterator[Entry]:
     published, local = tunnel.published(node), own_address(node, tunnel)
     if published is not None and local is not None:
-        mac = vtep_mac(node, tunnel)
-        yield Forwarding(tunnel.device, mac, local)
-        yield Neighbour(tunnel.device, published, mac)
+        yield from entries_of(tunnel.device, published, vtep_mac(node, tunnel), local)
+
+
+def entries_of(device: str, peer: Address, mac: str, node: Address) -> tuple[Entry, Entry]:
+    """How ``peer``, a tunnel address, is found: behind ``mac``, at the address of its node."""
+    return Forwarding(device, mac, node), Neighbour(device, peer, mac)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from felix.fib.model import Hop, Network, Protocol, Route
-from felix.reach.local import IPV6_METRIC
+from felix.fib.model import IPV6_METRIC, Hop, Network, Protocol, Route
 
 
 @dataclass(frozen=True, slots=True)

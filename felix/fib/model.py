@@ -21,6 +21,9 @@ Address = IPv4Address | IPv6Address
 
 MAIN_TABLE = 254
 
+IPV6_METRIC = 1024
+"""What the kernel makes of a route of IPv6 without one."""
+
 
 class Protocol(IntEnum):
     """Who installed a route (rtm_protocol); the name is iproute2's. Others are plain numbers."""

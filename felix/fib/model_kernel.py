@@ -44,6 +44,7 @@ from felix.fib.kernel import (
     SettingsChanged,
 )
 from felix.fib.model import (
+    IPV6_METRIC,
     Actual,
     AddAddress,
     Address,
@@ -79,7 +80,6 @@ from felix.fib.tunnel import (
 
 Interface = IPv4Interface | IPv6Interface
 
-IPV6_METRIC = 1024
 _CONNECTED_METRIC = {4: 0, 6: 256}
 _DEVICE_SYSCTLS = {
     "net/ipv4/conf/{}/forwarding": "0",

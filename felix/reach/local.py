@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from datastore.resources import BlockAffinity, WorkloadEndpoint
-from felix.fib.model import Hop, Network, Protocol, Route, RouteType, Scope, Why
+from felix.fib.model import IPV6_METRIC, Hop, Network, Protocol, Route, RouteType, Scope, Why
 from felix.view import View
-
-IPV6_METRIC = 1024
 
 
 def pod_routes(view: View) -> Iterator[tuple[Route, Why]]:
