@@ -2,7 +2,8 @@
 #
 #   prepare_python EXTRAS      .venv in the project's root with the project and e.g. "[test]"
 #   prepare_python_iptables    the extra "iptables", which is compiled, in that environment
-#   prepare_kube_apiserver     kube-apiserver, built from its Go module where there is none (minutes, once)
+#   prepare_kubernetes P...    programs of Kubernetes, built from its Go module where there are none (minutes, once)
+#   prepare_compiler           cc, with a static C library
 #   prepare_programs P=PKG...  for each program P that is not on PATH, Debian's package PKG (root and apt-get permitting)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -61,21 +62,27 @@ prepare_python() {
     printf '%s' "$stamp$extras" > .venv/ready
 }
 
+prepare_compiler() {
+    command -v cc >/dev/null || install_packages gcc libc6-dev || say "could not install a C compiler"
+}
+
 prepare_python_iptables() {
     .venv/bin/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("iptc") is None)' && return 0
     say "building python-iptables"
-    command -v cc >/dev/null || install_packages gcc libc6-dev || say "could not install a C compiler"
+    prepare_compiler
     .venv/bin/python -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
         install_packages python3-dev || say "could not install Python's headers"
     .venv/bin/pip install --quiet --disable-pip-version-check -e ".[iptables]" || say "could not build python-iptables"
 }
 
-prepare_kube_apiserver() {
-    local built="${XDG_CACHE_HOME:-$HOME/.cache}/tortie-tests"
-    PATH="${KUBEBUILDER_ASSETS:-/nonexistent}:$PATH:$built" command -v kube-apiserver >/dev/null && return 0
-    command -v go >/dev/null || { say "no kube-apiserver (KUBEBUILDER_ASSETS, PATH), and no Go to build one"; return 0; }
-    say "building kube-apiserver (minutes, once; it goes to $built)"
-    mkdir -p "$built"
-    (cd tests/servers/kube && CGO_ENABLED=0 go build -ldflags='-s -w' -o "$built/kube-apiserver.$$" .) &&
-        mv "$built/kube-apiserver.$$" "$built/kube-apiserver" || say "could not build kube-apiserver"
+prepare_kubernetes() {
+    local built="${XDG_CACHE_HOME:-$HOME/.cache}/tortie-tests" program
+    for program in "$@"; do
+        PATH="${KUBEBUILDER_ASSETS:-/nonexistent}:$PATH:$built" command -v "$program" >/dev/null && continue
+        command -v go >/dev/null || { say "no $program (KUBEBUILDER_ASSETS, PATH), and no Go to build one"; return 0; }
+        say "building $program (minutes, once; it goes to $built)"
+        mkdir -p "$built"
+        (cd tests/servers/kube && CGO_ENABLED=0 go build -ldflags='-s -w' -o "$built/$program.$$" "./$program") &&
+            mv "$built/$program.$$" "$built/$program" || say "could not build $program"
+    done
 }
