@@ -83,21 +83,25 @@ def receive(connection: _socket.socket, size: int) -> bytes:
 def without_felix(command: str, request: bytes, variables: dict[str, str], error: OSError) -> int:
     why = f"calico-node's felix does not answer at {SOCKET} ({error}): check that it runs on this node"
     if command == "DEL":
-        spool(request, variables)
-        return 0
+        try:
+            spool(request, variables)
+            return 0
+        except OSError as no_disk:
+            why += f"; and the deletion cannot be kept until it does: {no_disk.strerror}"
     return fail(NOT_AVAILABLE if command == "STATUS" else TRY_AGAIN_LATER, why)
 
 
 def spool(request: bytes, variables: dict[str, str]) -> None:
     """One file a container and interface; a later DEL of the same replaces it."""
-    os.makedirs(SPOOL, mode=0o700, exist_ok=True)
+    folder = os.environ.get("TORTIE_CNI_SPOOL") or SPOOL
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     name = f"{variables.get('CNI_CONTAINERID', '')}:{variables.get('CNI_IFNAME', '')}".replace("/", "_")
-    partial = f"{SPOOL}/.{name}.{os.getpid()}"
+    partial = f"{folder}/.{name}.{os.getpid()}"
     with open(partial, "wb") as file:
         file.write(request)
         file.flush()
         os.fsync(file.fileno())
-    os.rename(partial, f"{SPOOL}/{name}")
+    os.rename(partial, f"{folder}/{name}")
 
 
 def say(text: str) -> int:
