@@ -52,7 +52,8 @@ def refusal(
     """Why this route of ``neighbour`` is not accepted, or None when it is."""
     if _is_looped(attributes, neighbour, own):
         return Refusal.LOOP
-    if not is_next_hop(attributes.next_hop, ownership, neighbour):
+    next_hop = attributes.next_hop
+    if next_hop is None or next_hop.version != dst.version or not is_next_hop(next_hop, ownership, neighbour):
         return Refusal.NEXT_HOP
     if dst.prefixlen and is_martian(dst.network_address):
         return Refusal.MARTIAN
@@ -85,11 +86,9 @@ def _refusal_of_node(dst: Network, attributes: Attributes, ownership: Ownership)
     return None if holder and holder == node else Refusal.NOT_HOLDER
 
 
-def is_next_hop(address: Address | None, ownership: Ownership, neighbour: Neighbour) -> bool:
-    """Whether packets can be sent to it: there is one, it is unicast, and it is not this node."""
-    if address is None or address.version != neighbour.address.version:
-        return False
-    if address in ownership.own_addresses or address == neighbour.local_address:
+def is_next_hop(address: Address, ownership: Ownership, neighbour: Neighbour) -> bool:
+    """Whether packets can be sent to it: it is unicast, and it is not this node."""
+    if address in ownership.own_addresses or address in (neighbour.local_address, neighbour.other_address):
         return False
     return int(address) != 0 and not is_martian(address)
 

@@ -46,11 +46,11 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the session knows and the bytes do not say. ``family`` is (AFI, SAFI)."""
+    """What the session knows and the bytes do not say. ``families`` are pairs of AFI and SAFI."""
 
     is_internal: bool
     has_four_octet_as: bool
-    family: tuple[int, int] = (1, 1)
+    families: frozenset[tuple[int, int]] = frozenset({(1, 1)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +249,13 @@ def _judge_one(flags: int, code: int, value: bytes, facts: Facts, seen: set[int]
 
 
 def _judge_family(rule: Rule, value: bytes, facts: Facts) -> _Finding | None:
-    """Routes of a family that was not negotiated are left out; the session goes on with the one that was."""
+    """Routes of a family that was not negotiated are left out; the session goes on with those that were."""
     if len(value) < 3:
         return _Finding(rule.name, f"length {len(value)}", Verdict.RESET)
     family = (int.from_bytes(value[:2], "big"), value[2])
-    return None if family == facts.family else _Finding(rule.name, f"family {family[0]}/{family[1]}", Verdict.DISCARD)
+    if family in facts.families:
+        return None
+    return _Finding(rule.name, f"family {family[0]}/{family[1]}", Verdict.DISCARD)
 
 
 _ALWAYS_NEEDED = frozenset({ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF})

@@ -53,6 +53,11 @@ class Owner(Protocol):
         """As configured; 0 where it is not."""
         ...
 
+    @property
+    def survives_notifications(self) -> bool:
+        """Whether this side offers it (RFC 8538)."""
+        ...
+
     def codec(self, local: Address) -> Codec: ...
 
     def loses(self, connection: Connection, opened: Opened) -> bool:
@@ -87,6 +92,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._fault: Fault | None = None
         self._is_over = False
+        self._ends_hard = False
         self._queue = _Queue()
 
     @property
@@ -100,6 +106,11 @@ class Connection:
         return graceful is not None and graceful.is_able
 
     # From the neighbour that owns it.
+
+    @property
+    def _survives_notifications(self) -> bool:
+        graceful = self.opened.graceful if self.opened is not None else None
+        return self._owner.survives_notifications and graceful is not None and graceful.survives_notifications
 
     def start(self) -> None:
         self._take(Event.START if self.is_dialled else Event.START_PASSIVE)
@@ -154,7 +165,8 @@ class Connection:
 
     def request_refresh(self) -> None:
         if self.state is State.ESTABLISHED and self.opened is not None and self.opened.can_refresh:
-            self._write(self._speak().refresh(Refreshing.REQUEST))
+            for version in sorted(self.opened.versions):
+                self._write(self._speak().refresh(Refreshing.REQUEST, version))
 
     # From the stream.
 
@@ -219,8 +231,9 @@ class Connection:
                 self._take(Event.UPDATE, message)
             case Refresh():
                 self._take(Event.REFRESH, message)
-            case Notified(code, subcode, text):
+            case Notified(code, subcode, text, is_hard):
                 self.trouble = Trouble(Cause.RECEIVED, code, subcode, text)
+                self._ends_hard = is_hard
                 self._take(Event.NOTIFICATION)
             case Fault():
                 self.counters["malformed"] += 1
@@ -265,15 +278,16 @@ class Connection:
                 self.trouble = None
                 self._owner.came_up(self)
             case Do.LOST | Do.DOWN:
-                self._owner.went_down(self, keeps_routes=action is Do.LOST)
+                is_soft = self._survives_notifications and not self._ends_hard
+                self._owner.went_down(self, keeps_routes=action is Do.LOST or is_soft)
             case Do.CLOSE:
                 self._close()
             case _:
                 pass
 
     def _deliver(self, message: Learned | EndOfRib | Refresh) -> None:
-        if message == Refresh(Refreshing.REQUEST):
-            self._queue.owes_refresh = True
+        if isinstance(message, Refresh) and message.what is Refreshing.REQUEST:
+            self._queue.owes_refresh.add(message.version)
             self._pump()
         else:
             self._owner.learned(self, message)
@@ -285,7 +299,9 @@ class Connection:
             code, subcode, data = fault.code, fault.subcode, fault.data
             text = fault.why if fault.event is Event.STOP and subcode in (2, 4) else ""
         self.trouble = Trouble(Cause.SENT, code, subcode, fault.why if fault is not None and not text else text)
-        self._write(self._speak().notification(code, subcode, data, text=text))
+        is_stop = fault is not None and fault.event is Event.STOP
+        self._ends_hard = is_stop and self._survives_notifications
+        self._write(self._speak().notification(code, subcode, data, text=text, is_hard=self._ends_hard))
         self._queue.is_ending = True
 
     def _close(self) -> None:
@@ -337,10 +353,7 @@ class Connection:
         """Whether there is something to send; made only when the last of it has gone."""
         codec, queue = self._speak(), self._queue
         if not queue.pending and queue.owes_refresh:
-            queue.owes_refresh = False
-            again = codec.updates(NOTHING, queue.sent)
-            bracketed = (codec.refresh(Refreshing.BEGIN), *again, codec.refresh(Refreshing.END))
-            queue.pending.extend(bracketed if codec.brackets_refreshes else again)
+            queue.pending.extend(codec.refreshed(queue.sent, queue.owes_refresh.pop()))
         if not queue.pending and queue.sent is not queue.wanted:
             queue.pending.extend(codec.updates(queue.sent, queue.wanted))
             queue.sent = queue.wanted
@@ -363,7 +376,7 @@ class _Queue:
     wanted: Exports = field(default_factory=lambda: NOTHING)
     may_end_rib: bool = False
     owes_end_of_rib: bool = True
-    owes_refresh: bool = False
+    owes_refresh: set[int] = field(default_factory=set)
     is_blocked: bool = False
     is_ending: bool = False
 

@@ -25,6 +25,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from bgp.filters import Filter, Unreadable
+from bgp.session import HOLD_TIME_S
 from datastore import selector
 from datastore.resources import BGPConfiguration, BGPPeer, Node
 
@@ -60,6 +61,10 @@ class Neighbour:
     ``keepalive_time_s`` 0: a third of the hold time. ``ttl_hops``: it is at most so far away, which every packet of it
     must prove (RFC 5082); 0 does not ask. ``gateway``: the way to it, if it is not the kernel's. ``cluster_id``: it is
     our client in this cluster (RFC 4456). ``allowed_local_as``: how often our own AS may be in a path of it.
+    ``versions``: the families that are spoken with it, none for that of its address; ``other_address`` is ours of the
+    family that ``local_address`` is not of, the next hop there. ``survives_notifications``: graceful restart holds over
+    NOTIFICATIONs too, if it also says so (RFC 8538). ``max_prefixes``: the session ends when it announces more
+    (RFC 4486); 0 sets no such limit.
     """
 
     name: str
@@ -80,10 +85,20 @@ class Neighbour:
     next_hop_mode: NextHopMode = NextHopMode.AUTO
     allowed_local_as: int = 0
     filters: tuple[Filter, ...] = ()
+    versions: tuple[int, ...] = ()
+    other_address: Address | None = None
+    survives_notifications: bool = False
+    hold_time_s: int = HOLD_TIME_S
+    max_prefixes: int = 0
 
     @property
     def is_internal(self) -> bool:
         return self.peer_as == self.local_as
+
+    @property
+    def spoken(self) -> tuple[int, ...]:
+        """The families that are offered to it, by IP version."""
+        return self.versions or (self.address.version,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,21 +71,28 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Graceful:
-    """The peer's graceful restart capability (RFC 4724) for the family of this session.
+    """The peer's graceful restart capability (RFC 4724) for the families of this session.
 
-    ``is_able``: the family is listed, so its routes are to be kept while the peer restarts. ``has_restarted``: the R
-    bit. ``keeps_forwarding``: the family's F bit.
+    ``versions``: those that are listed, so their routes are to be kept while the peer restarts. ``forwarding``: those
+    with the F bit. ``has_restarted``: the R bit. ``survives_notifications``: the N bit (RFC 8538).
     """
 
     restart_time_s: int
-    is_able: bool = True
+    versions: frozenset[int] = frozenset()
+    forwarding: frozenset[int] = frozenset()
     has_restarted: bool = False
-    keeps_forwarding: bool = False
+    survives_notifications: bool = False
+
+    @property
+    def is_able(self) -> bool:
+        return bool(self.versions)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A valid OPEN, and what follows from both. ``capabilities`` are the peer's, in the words of BIRD 1."""
+    """A valid OPEN, and what follows from both. ``capabilities`` are the peer's, in the words of BIRD 1; ``versions``
+    are the families that both speak.
+    """
 
     router_id: IPv4Address
     peer_as: int
@@ -93,6 +100,7 @@ class Opened:
     graceful: Graceful | None
     capabilities: tuple[str, ...] = ()
     can_refresh: bool = False
+    versions: frozenset[int] = frozenset({4})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class EndOfRib:
-    pass
+    version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +133,22 @@ class Refreshing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    what: Refreshing
+    """``what`` None: of a kind or a family that is not spoken here."""
+
+    what: Refreshing | None
+    version: int = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """The peer ended the session. ``text`` is its shutdown communication (RFC 8203), or ""."""
+    """The peer ended the session. ``text`` is its shutdown communication (RFC 9003), or "". ``is_hard``: whatever was
+    agreed on, its routes are not to be kept (RFC 8538); code and subcode are then those inside.
+    """
 
     code: int
     subcode: int
     text: str = ""
+    is_hard: bool = False
 
 
 @dataclass(frozen=True, slots=True)

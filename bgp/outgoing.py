@@ -187,7 +187,7 @@ class Outgoing:
         return table.to(neighbour.name)
 
     def _decide(self, table: Table, audience: Audience, dst: Network) -> bool:
-        if dst.version != audience.version:
+        if dst.version not in audience.versions:
             return False
         own, winner = self._own.get(dst), self._winners.get(dst)
         if own is not None:

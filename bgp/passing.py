@@ -61,7 +61,7 @@ class Winner:
 class Audience:
     """What of a neighbour decides what it is told; all of one audience are told the same, but for what they told us."""
 
-    version: int
+    versions: tuple[int, ...]
     is_internal: bool
     cluster_id: IPv4Address | None = None
     next_hop_mode: NextHopMode = NextHopMode.AUTO
@@ -70,7 +70,7 @@ class Audience:
 
 def audience_of(neighbour: Neighbour) -> Audience:
     return Audience(
-        neighbour.address.version,
+        neighbour.spoken,
         neighbour.is_internal,
         neighbour.cluster_id,
         neighbour.next_hop_mode,

@@ -25,7 +25,7 @@ from bgp.connection import Connection
 from bgp.export import Exports
 from bgp.guard import Guard
 from bgp.mesh import Neighbour
-from bgp.message import EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
+from bgp.message import Cause, EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
 from bgp.rib import FOREVER, Rib
 from bgp.session import CONNECT_RETRY_S, ERROR_WAIT_S, State, Step, keeps_own_dial
 from bgp.stream import Stream
@@ -33,6 +33,9 @@ from bgp.transport import Address, Network
 from bgp.wire import Codec, Ends, Packer
 
 log = logging.getLogger(__name__)
+
+TOO_MANY_WAIT_S = 60.0
+"""How long a neighbour stays away that announced more than it may."""
 
 
 class House(Protocol):
@@ -82,11 +85,14 @@ class Peering:
         self._waiting: asyncio.TimerHandle | None = None
         self._is_over = False
         self._has_renewed = False
+        self._heard: set[int] = set()
+        self._refreshing: set[int] = set()
+        self._barred_until = 0.0
 
     # From the speaker.
 
     def start(self) -> None:
-        if not self.neighbour.is_passive and not self._is_over:
+        if not self.neighbour.is_passive and not self._is_over and not self.is_barred:
             self._dialler = self._new(is_dialled=True)
             self._dialler.start()
 
@@ -99,7 +105,7 @@ class Peering:
         if _guard_of(before) != _guard_of(neighbour):
             for connection in self._connections():
                 connection.guard_anew()
-        if before.restart_time_s != neighbour.restart_time_s:
+        if _offer_of(before) != _offer_of(neighbour):
             self._has_renewed = self.established is not None
             for connection in self._connections():
                 connection.renew()
@@ -116,6 +122,20 @@ class Peering:
         self._house.rib.forget(self.neighbour.name)
         self._house.routes_changed()
 
+    def shut(self, text: str) -> None:
+        """Somebody wants it down: it is told why (RFC 9003), and stays down until :meth:`open_again`."""
+        self._bar(6, 2, text, until=FOREVER)
+        self.trouble = Trouble(Cause.SENT, 6, 2, text)
+
+    def open_again(self) -> None:
+        self._barred_until = 0.0
+        self._start_again()
+
+    @property
+    def is_barred(self) -> bool:
+        """No connection is made or taken."""
+        return self._barred_until > self._house.loop.time()
+
     def abandon(self) -> None:
         """End every connection without a word: the peer is to keep our routes."""
         self._is_over = True
@@ -124,8 +144,10 @@ class Peering:
         for connection in self._connections():
             connection.abandon()
 
-    def admit(self) -> Connection:
+    def admit(self) -> Connection | None:
         """A connection of it has been accepted: who talks to it. A session that it replaces is closed (RFC 4724, 5)."""
+        if self.is_barred:
+            return None
         established = self.established
         if established is not None and established.can_restart_gracefully:
             established.replace()
@@ -170,18 +192,26 @@ class Peering:
     def keepalive_time_s(self) -> int:
         return self.neighbour.keepalive_time_s
 
+    @property
+    def survives_notifications(self) -> bool:
+        return self.neighbour.survives_notifications
+
     def codec(self, local: Address) -> Codec:
         """What is announced has the configured address as its next hop, whichever of ours was dialled."""
         house, neighbour = self._house, self.neighbour
         ends = Ends(
             local_address=neighbour.local_address or local,
+            other_address=neighbour.other_address,
+            versions=neighbour.spoken,
             peer_address=neighbour.address,
             local_as=neighbour.local_as,
             peer_as=neighbour.peer_as,
             router_id=house.router_id,
+            hold_time_s=neighbour.hold_time_s,
             restart_time_s=neighbour.restart_time_s,
             has_restarted=house.has_restarted,
             keeps_forwarding=house.keeps_forwarding,
+            survives_notifications=neighbour.survives_notifications,
         )
         return Codec(ends, house.packer)
 
@@ -205,10 +235,11 @@ class Peering:
             "session.up neighbour=%s router_id=%s hold_s=%d", self.neighbour.name, opened.router_id, opened.hold_time_s
         )
         self._stop_other_dialling(connection)
-        graceful = opened.graceful
-        if graceful is None or not graceful.is_able or not (graceful.keeps_forwarding or self._has_renewed):
-            self._house.rib.drop(self.neighbour.name)
+        for version in {4, 6} - self._kept(opened):
+            self._house.rib.drop(self.neighbour.name, version=version)
         self._has_renewed = False
+        self._heard.clear()
+        self._refreshing.clear()
         self._house.rib.meet(self.neighbour, opened.router_id)
         self._sweep_after(self._restart_time_s())
         self._house.routes_changed()
@@ -219,6 +250,8 @@ class Peering:
         self.since_wall = self._house.now_wall()
         stays = keeps_routes and connection.can_restart_gracefully and not self._is_over
         if stays:
+            for version in {4, 6} - self._listed():
+                rib.drop(name, version=version)
             rib.mark(name, until=now + self._restart_time_s())
             rib.sweep(name, now=now)
             self._sweep_from_now_on()
@@ -238,12 +271,18 @@ class Peering:
                 rib.learn(name, message)
                 if rib.has_room_again(name):
                     connection.request_refresh()
-            case Refresh(Refreshing.BEGIN):
-                rib.mark(name)
-            case EndOfRib() | Refresh():
-                rib.sweep(name)
-                self._stop_waiting()
-                if isinstance(message, EndOfRib):
+                self._limit()
+            case Refresh(Refreshing.BEGIN, version):
+                self._refreshing.add(version)
+                rib.mark(name, version=version)
+            case Refresh(Refreshing.END, version) if version in self._refreshing:
+                self._refreshing.discard(version)
+                rib.sweep(name, version=version)
+            case EndOfRib(version):
+                rib.sweep(name, version=version)
+                self._heard.add(version)
+                if self.opened is not None and self._heard >= self.opened.versions:
+                    self._stop_waiting()
                     self._house.heard_all_of(name)
         self._house.routes_changed()
 
@@ -300,6 +339,41 @@ class Peering:
         if self._dialler is None and self.established is None and not self._is_over:
             self.start()
 
+    def _limit(self) -> None:
+        most, found = self.neighbour.max_prefixes, self._house.rib.tally(self.neighbour.name).received
+        if most and found > most:
+            self.counters["too-many-prefixes"] += 1
+            log.warning("session.limit neighbour=%s prefixes=%d most=%d", self.neighbour.name, found, most)
+            until = self._house.loop.time() + TOO_MANY_WAIT_S
+            self._bar(6, 1, f"more than {most} prefixes", until=until)
+            self._house.loop.call_at(until, self._lift, until)
+
+    def _bar(self, code: int, subcode: int, text: str, *, until: float) -> None:
+        self._barred_until = until
+        connections, self._dialler, self._accepted = self._connections(), None, []
+        for connection in connections:
+            connection.stop(code, subcode, text=text)
+        self._stop_dialling()
+        self._stop_waiting()
+        self._house.rib.drop(self.neighbour.name)
+        self._house.routes_changed()
+
+    def _lift(self, until: float) -> None:
+        if self._barred_until == until:
+            self.open_again()
+
+    def _kept(self, opened: Opened) -> frozenset[int]:
+        """The families whose stale routes may stay, now that it is back."""
+        graceful = opened.graceful
+        if graceful is None:
+            return frozenset()
+        return opened.versions & (graceful.versions if self._has_renewed else graceful.forwarding)
+
+    def _listed(self) -> frozenset[int]:
+        """The families whose routes it wants to have kept while it is away."""
+        graceful = self.opened.graceful if self.opened is not None else None
+        return graceful.versions if graceful is not None else frozenset()
+
     def _restart_time_s(self) -> float:
         """How long the peer asked us to keep its routes."""
         graceful = self.opened.graceful if self.opened is not None else None
@@ -328,6 +402,11 @@ class Peering:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+def _offer_of(neighbour: Neighbour) -> tuple[object, ...]:
+    """What is said in the OPEN and can be said anew over a restart."""
+    return neighbour.restart_time_s, neighbour.hold_time_s, neighbour.survives_notifications
 
 
 def _guard_of(neighbour: Neighbour) -> Guard:

@@ -91,18 +91,22 @@ class Rib:
         table.neighbour, table.router_id, table.left_out = neighbour, router_id, 0
         self._touched.update(table.paths)
 
-    def mark(self, name: str, *, until: float = FOREVER) -> None:
-        """Everything that it announced is to be announced again, at the latest at ``until``, in the loop's time."""
+    def mark(self, name: str, *, until: float = FOREVER, version: int = 0) -> None:
+        """Everything that it announced is to be announced again, at the latest at ``until``, in the loop's time.
+
+        ``version`` 0 stands for both families, here and below.
+        """
         if name in self._tables:
             table = self._tables[name]
-            table.stale = {dst: min(until, table.stale.get(dst, FOREVER)) for dst in table.paths}
+            marked = (dst for dst in table.paths if version in (0, dst.version))
+            table.stale |= {dst: min(until, table.stale.get(dst, FOREVER)) for dst in marked}
 
-    def sweep(self, name: str, *, now: float = FOREVER) -> int:
+    def sweep(self, name: str, *, now: float = FOREVER, version: int = 0) -> int:
         """Remove what is still marked and whose time has come by ``now``; how many that were."""
         if name not in self._tables:
             return 0
         table = self._tables[name]
-        swept = [dst for dst, until in table.stale.items() if until <= now]
+        swept = [dst for dst, until in table.stale.items() if until <= now and version in (0, dst.version)]
         for dst in swept:
             self._withdraw(table, dst)
         return len(swept)
@@ -112,12 +116,12 @@ class Rib:
         table = self._tables.get(name)
         return min(table.stale.values(), default=FOREVER) if table is not None else FOREVER
 
-    def drop(self, name: str) -> None:
+    def drop(self, name: str, *, version: int = 0) -> None:
         """Its routes go, all of them, at once."""
         if name not in self._tables:
             return
         table = self._tables[name]
-        for dst in list(table.paths):
+        for dst in [dst for dst in table.paths if version in (0, dst.version)]:
             self._withdraw(table, dst)
         table.left_out = 0
 

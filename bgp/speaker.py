@@ -361,4 +361,4 @@ def _needs_new_session(old: Neighbour, new: Neighbour) -> bool:
 
 
 def _session_of(each: Neighbour) -> tuple[object, ...]:
-    return each.address, each.local_address, each.local_as, each.peer_as
+    return each.address, each.local_address, each.other_address, each.local_as, each.peer_as, each.spoken

@@ -69,7 +69,7 @@ from exabgp.rib.change import Change
 from exabgp.rib.outgoing import OutgoingRIB
 
 from bgp.attributes_check import Facts, Verdict, judge
-from bgp.export import Announcement, Exports
+from bgp.export import NOTHING, Announcement, Exports
 from bgp.message import (
     DEFAULT_LOCAL_PREF,
     Address,
@@ -130,13 +130,22 @@ _PEERS_MISTAKES = (
 """What ExaBGP's decoders raise on bytes that they did not foresee, besides their own Notify."""
 
 _FAMILIES = {4: (AFI.ipv4, SAFI.unicast), 6: (AFI.ipv6, SAFI.unicast)}
+_AFIS = {4: 1, 6: 2}
+_VERSIONS = {(1, 1): 4, (2, 1): 6}
+"""IP version by AFI and SAFI: unicast is all that is spoken."""
+_SURVIVES_NOTIFICATIONS = 0x04
+"""The N bit (RFC 8538) among the four flags of the graceful restart capability."""
+_HARD_RESET = b"\x06\x09"
+_COMMUNICATIONS = ((6, 2), (6, 4))
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
     """The two ends of one session, and what this speaker claims about itself in its OPEN.
 
-    ``local_address`` is the next hop of what is announced. The family of the addresses is the one that is spoken.
+    ``versions`` are the families that are offered, none for that of the addresses. The next hop of what is announced is
+    ``local_address``, in the other family ``other_address``. ``survives_notifications``: routes are to be kept over
+    them (RFC 8538).
     """
 
     local_address: Address
@@ -148,10 +157,23 @@ class Ends:
     restart_time_s: int = 120
     has_restarted: bool = False
     keeps_forwarding: bool = False
+    versions: tuple[int, ...] = ()
+    other_address: Address | None = None
+    survives_notifications: bool = False
 
     @property
     def is_internal(self) -> bool:
         return self.local_as == self.peer_as
+
+    @property
+    def spoken(self) -> tuple[int, ...]:
+        return self.versions or (self.local_address.version,)
+
+    def next_hop(self, version: int) -> Address:
+        """Our own. Of a family in which we have no address nothing is offered."""
+        own = self.local_address if self.local_address.version == version else self.other_address
+        assert own is not None, f"IPv{version} is offered, and there is no address for it"
+        return own
 
 
 class Packer:
@@ -160,37 +182,38 @@ class Packer:
     def __init__(self) -> None:
         self._packed: dict[tuple[object, ...], tuple[Difference, tuple[bytes, ...]]] = {}
 
-    def pack(self, ends: Ends, negotiated: Any, what: Difference) -> tuple[bytes, ...]:
-        """The UPDATEs that say so."""
-        alike = (ends.local_address, ends.local_as, ends.is_internal, negotiated.asn4, negotiated.msg_size)
+    def pack(self, ends: Ends, negotiated: Any, what: Difference, versions: frozenset[int]) -> tuple[bytes, ...]:
+        """The UPDATEs that say so, of these families."""
+        hops = ends.local_address, ends.other_address
+        alike = (hops, ends.local_as, ends.is_internal, negotiated.asn4, negotiated.msg_size, versions)
         known = self._packed.get(alike)
         if known is not None and known[0] == what:
             return known[1]
-        packed = tuple(_pack(ends, negotiated, what))
+        packed = tuple(_pack(ends, negotiated, what, versions))
         self._packed[alike] = (what, packed)
         return packed
 
 
-def _pack(ends: Ends, negotiated: Any, what: Difference) -> Iterator[bytes]:
-    family = _FAMILIES[ends.local_address.version]
-    rib = OutgoingRIB(False, [family])
-    next_hop = str(ends.local_address)
-    packed: dict[Announcement, Any] = {}
+def _pack(ends: Ends, negotiated: Any, what: Difference, versions: frozenset[int]) -> Iterator[bytes]:
+    rib = OutgoingRIB(False, [_FAMILIES[version] for version in versions])
+    own = {version: str(ends.next_hop(version)) for version in versions}
+    packed: dict[tuple[Announcement, int], Any] = {}
     for dst in what.withdrawn:
-        if dst.version == ends.local_address.version:
-            rib.del_from_rib(Change(_nlri(dst, family, next_hop), ExaAttributes()))
+        if dst.version in own:
+            rib.del_from_rib(Change(_nlri(dst, own[dst.version]), ExaAttributes()))
     for dst, announcement in what.announced:
-        if dst.version == ends.local_address.version:
-            hop = str(announcement.next_hop or next_hop)
-            if announcement not in packed:
-                packed[announcement] = _outgoing(announcement, hop, ends)
-            rib.add_to_rib(Change(_nlri(dst, family, hop), packed[announcement]), True)
+        if dst.version in own:
+            hop = str(announcement.next_hop or own[dst.version])
+            alike = announcement, dst.version
+            if alike not in packed:
+                packed[alike] = _outgoing(announcement, hop, ends)
+            rib.add_to_rib(Change(_nlri(dst, hop), packed[alike]), True)
     for update in rib.updates(True):
         yield from update.messages(negotiated)
 
 
-def _nlri(dst: Network, family: tuple[Any, Any], next_hop: str) -> Any:
-    nlri = INET(*family, Action.ANNOUNCE)
+def _nlri(dst: Network, next_hop: str) -> Any:
+    nlri = INET(*_FAMILIES[dst.version], Action.ANNOUNCE)
     nlri.cidr = CIDR(dst.network_address.packed, dst.prefixlen)
     nlri.nexthop = IP.create(next_hop)
     return nlri
@@ -233,12 +256,12 @@ class Codec:
     def __init__(self, ends: Ends, packer: Packer | None = None) -> None:
         self._ends = ends
         self._packer = packer or Packer()
-        self._family = _FAMILIES[ends.local_address.version]
-        self._neighbor = _neighbor(ends, self._family)
-        self._open = _open(ends, self._neighbor, self._family)
+        self._neighbor = _neighbor(ends)
+        self._open = _open(ends, self._neighbor)
         self._negotiated = Negotiated(self._neighbor)
         self._negotiated.sent(self._open)
-        self._facts = Facts(ends.is_internal, False, (int(self._family[0]), int(self._family[1])))
+        self._versions: frozenset[int] = frozenset()
+        self._facts = Facts(ends.is_internal, False, frozenset())
         self._buffer = bytearray()
         self._is_broken = False
 
@@ -250,25 +273,40 @@ class Codec:
     def keepalive(self) -> bytes:
         return bytes(KeepAlive().message())
 
-    def notification(self, code: int, subcode: int, data: bytes = b"", *, text: str = "") -> bytes:
-        """``text``: a shutdown communication (RFC 8203), for 6/2 and 6/4 only; cut at 128 bytes."""
+    def notification(
+        self, code: int, subcode: int, data: bytes = b"", *, text: str = "", is_hard: bool = False
+    ) -> bytes:
+        """``text``: a shutdown communication (RFC 9003), for 6/2 and 6/4 only; cut at the 128 bytes that every reader
+        takes. ``is_hard``: the peer is to forget our routes whatever was agreed on (RFC 8538).
+        """
         if text:
-            words = text.encode()[:128]
+            words = text.encode()[:128].decode(errors="ignore").encode()
             data = bytes((len(words),)) + words
+        if is_hard:
+            return bytes(Notify(*_HARD_RESET, bytes((code, subcode)) + data).message())
         return bytes(Notify(code, subcode, data).message())
 
     def updates(self, before: Exports, after: Exports) -> tuple[bytes, ...]:
         """The UPDATEs that turn what was announced into what is to be. Only once the peer's OPEN was read."""
-        return self._packer.pack(self._ends, self._negotiated, difference(before, after))
+        return self._packer.pack(self._ends, self._negotiated, difference(before, after), self._versions)
+
+    def refreshed(self, sent: Exports, version: int) -> tuple[bytes, ...]:
+        """All of one family once more, between brackets where both sides know them."""
+        every = difference(NOTHING, sent)
+        again = self._packer.pack(self._ends, self._negotiated, every, self._versions & {version})
+        if not self._brackets_refreshes:
+            return again
+        return self.refresh(Refreshing.BEGIN, version), *again, self.refresh(Refreshing.END, version)
 
     def end_of_rib(self) -> bytes:
-        return bytes(EOR(*self._family).message())
+        """One for each family."""
+        return b"".join(bytes(EOR(*_FAMILIES[version]).message()) for version in sorted(self._versions))
 
-    def refresh(self, what: Refreshing) -> bytes:
-        return bytes(RouteRefresh(*self._family, what.value).message())
+    def refresh(self, what: Refreshing, version: int) -> bytes:
+        return bytes(RouteRefresh(*_FAMILIES[version], what.value).message())
 
     @property
-    def brackets_refreshes(self) -> bool:
+    def _brackets_refreshes(self) -> bool:
         """Whether both sides know the BEGIN and END of a refresh (RFC 7313)."""
         return bool(self._negotiated.refresh == REFRESH.ENHANCED)
 
@@ -335,9 +373,11 @@ class Codec:
         theirs = received.capabilities
         if Capability.CODE.FOUR_BYTES_ASN in theirs:
             self._negotiated.peer_as = ASN(theirs[Capability.CODE.FOUR_BYTES_ASN])
-        if Capability.CODE.MULTIPROTOCOL not in theirs and self._ends.local_address.version == 4:
-            self._negotiated.families = [self._family]
-        self._facts = Facts(self._ends.is_internal, bool(self._negotiated.asn4), self._facts.family)
+        if Capability.CODE.MULTIPROTOCOL not in theirs:
+            self._negotiated.families = [_FAMILIES[4]] if 4 in self._ends.spoken else []
+        families = frozenset((int(afi), int(safi)) for afi, safi in self._negotiated.families)
+        self._versions = frozenset(_VERSIONS[family] for family in families if family in _VERSIONS)
+        self._facts = Facts(self._ends.is_internal, bool(self._negotiated.asn4), families)
 
     def _refuse(self, received: Any) -> Fault | None:
         """RFC 4271, 6.2."""
@@ -349,21 +389,13 @@ class Codec:
         refused = self._negotiated.validate(self._neighbor)
         if refused is not None:
             return Fault(Event.OPEN_ERROR, refused[0], refused[1], b"", refused[2])
-        if self._family not in self._negotiated.families:
-            wanted = struct.pack("!BBHBB", 1, 4, int(self._family[0]), 0, int(self._family[1]))
-            return Fault(Event.OPEN_ERROR, 2, 7, wanted, "no common family")
+        if not self._versions:
+            wanted = (struct.pack("!BBHBB", 1, 4, _AFIS[version], 0, 1) for version in self._ends.spoken)
+            return Fault(Event.OPEN_ERROR, 2, 7, b"".join(wanted), "no common family")
         return None
 
     def _opened(self, received: Any) -> Opened:
-        offered = received.capabilities.get(Capability.CODE.GRACEFUL_RESTART)
-        graceful = None
-        if offered is not None:
-            graceful = Graceful(
-                restart_time_s=int(offered.restart_time),
-                is_able=self._family in offered,
-                has_restarted=bool(offered.restart_flag & GracefulCapability.RESTART_STATE),
-                keeps_forwarding=bool(offered.get(self._family, 0) & GracefulCapability.FORWARDING_STATE),
-            )
+        graceful = self._graceful(received.capabilities.get(Capability.CODE.GRACEFUL_RESTART))
         return Opened(
             router_id=IPv4Address(str(received.router_id)),
             peer_as=int(self._negotiated.peer_as),
@@ -371,6 +403,19 @@ class Codec:
             graceful=graceful,
             capabilities=tuple(_capability_words(received.capabilities, graceful)),
             can_refresh=bool(self._negotiated.refresh != REFRESH.ABSENT),
+            versions=self._versions,
+        )
+
+    def _graceful(self, offered: Any) -> Graceful | None:
+        if offered is None:
+            return None
+        flags = {version: offered.get(_FAMILIES[version]) for version in self._versions}
+        return Graceful(
+            restart_time_s=int(offered.restart_time),
+            versions=frozenset(version for version, each in flags.items() if each is not None),
+            forwarding=frozenset(version for version, each in flags.items() if each),
+            has_restarted=bool(offered.restart_flag & GracefulCapability.RESTART_STATE),
+            survives_notifications=bool(offered.restart_flag & _SURVIVES_NOTIFICATIONS),
         )
 
     def _decode_update(self, body: bytes) -> Iterator[Received]:
@@ -387,14 +432,18 @@ class Codec:
         faults = judgement.faults if judgement is not None else ()
         carried = judgement.carried if judgement is not None else ()
         if isinstance(update, EOR):
-            yield Learned(faults=faults) if faults else EndOfRib()
+            yield Learned(faults=faults) if faults else EndOfRib(_VERSIONS[int(update.nlris[0].afi), 1])
             return
         is_void = judgement is not None and judgement.verdict is Verdict.WITHDRAW
+        update.nlris = [nlri for nlri in update.nlris if _VERSIONS[int(nlri.afi), 1] in self._versions]
         yield from _learned(update, faults, carried, is_void=is_void)
 
     def _decode_notification(self, body: bytes) -> Iterator[Received]:
+        is_hard = body[:2] == _HARD_RESET and len(body) >= 4
+        body = body[2:] if is_hard else body
         received = Notification.unpack_message(body)
-        yield Notified(received.code, received.subcode, _shutdown_text(received))
+        text = _communication(body[2:]) if (received.code, received.subcode) in _COMMUNICATIONS else ""
+        yield Notified(received.code, received.subcode, text, is_hard)
 
     def _decode_keepalive(self, body: bytes) -> Iterator[Received]:
         KeepAlive.unpack_message(body, Direction.IN, self._negotiated)
@@ -405,11 +454,13 @@ class Codec:
             whole = _MARKER + struct.pack("!HB", _HEADER_BYTES + len(body), _REFRESH) + body
             yield Fault(Event.REFRESH_ERROR, 7, 1, whole, f"length {_HEADER_BYTES + len(body)}")
             return
-        if body[2] > max(what.value for what in Refreshing):
+        is_known = body[2] == 0 or (body[2] <= 2 and self._brackets_refreshes)
+        version = _VERSIONS.get((int.from_bytes(body[:2], "big"), body[3]), 0)
+        if not is_known or version not in self._versions:
+            yield Refresh(None)
             return
         received = RouteRefresh.unpack_message(body)
-        if (received.afi, received.safi) == self._family:
-            yield Refresh(Refreshing(int(received.reserved)))
+        yield Refresh(Refreshing(int(received.reserved)), version)
 
     _DECODERS: ClassVar[dict[int, Any]] = {
         _OPEN: _decode_open,
@@ -430,7 +481,7 @@ _ERROR_OF = {
 _UNDECODABLE = {_OPEN: (2, 0), _UPDATE: (3, 1), _NOTIFICATION: (1, 0), _KEEPALIVE: (1, 0), _REFRESH: (7, 1)}
 
 
-def _neighbor(ends: Ends, family: tuple[Any, Any]) -> Any:
+def _neighbor(ends: Ends) -> Any:
     neighbor = Neighbor()
     neighbor["peer-address"] = IP.create(str(ends.peer_address))
     neighbor["local-address"] = IP.create(str(ends.local_address))
@@ -442,17 +493,19 @@ def _neighbor(ends: Ends, family: tuple[Any, Any]) -> Any:
     neighbor["adj-rib-out"] = False
     neighbor["capability"]["graceful-restart"] = ends.restart_time_s
     neighbor["capability"]["route-refresh"] = True
-    neighbor.add_family(family)
+    for version in ends.spoken:
+        neighbor.add_family(_FAMILIES[version])
     return neighbor
 
 
-def _open(ends: Ends, neighbor: Any, family: tuple[Any, Any]) -> Any:
+def _open(ends: Ends, neighbor: Any) -> Any:
     capabilities = Capabilities().new(neighbor, ends.has_restarted, ASN(ends.local_as))
     forwarding = GracefulCapability.FORWARDING_STATE if ends.keeps_forwarding else 0
-    restarting = GracefulCapability.RESTART_STATE if ends.has_restarted else 0
+    flags = GracefulCapability.RESTART_STATE if ends.has_restarted else 0
     if ends.restart_time_s:
+        flags |= _SURVIVES_NOTIFICATIONS if ends.survives_notifications else 0
         capabilities[Capability.CODE.GRACEFUL_RESTART] = GracefulCapability().set(
-            restarting, ends.restart_time_s, [(*family, forwarding)]
+            flags, ends.restart_time_s, [(*_FAMILIES[version], forwarding) for version in ends.spoken]
         )
     return Open(Version(4), ASN(ends.local_as), HoldTime(ends.hold_time_s), RouterID(str(ends.router_id)), capabilities)
 
@@ -506,7 +559,7 @@ def _learned(update: Any, faults: tuple[str, ...], carried: tuple[Carried, ...],
     if is_void or Attribute.CODE.INTERNAL_TREAT_AS_WITHDRAW in update.attributes:
         withdrawn += [_network(nlri) for nlris in by_next_hop.values() for nlri in nlris]
         by_next_hop = {}
-    if withdrawn or faults:
+    if withdrawn or faults or not by_next_hop:
         yield Learned(withdrawn=tuple(withdrawn), faults=faults)
     for packed, nlris in _without_link_local(by_next_hop).items():
         attributes = _incoming(update.attributes, ip_address(packed) if packed else None, carried)
@@ -555,8 +608,7 @@ def _communities(attributes: Any) -> Iterator[tuple[int, ...]]:
         yield struct.unpack("!LLL", each.pack())
 
 
-def _shutdown_text(received: Any) -> str:
-    if (received.code, received.subcode) not in ((6, 2), (6, 4)) or not received.data:
-        return ""
-    words = bytes(received.data).decode("utf-8", "replace")
-    return words.removeprefix("Shutdown Communication: ").strip('"')
+def _communication(data: bytes) -> str:
+    """What a shutdown says (RFC 9003). It is a stranger's text: what is no letter is shown as such and not obeyed."""
+    words = data[1 : 1 + data[0]].decode("utf-8", "replace") if data else ""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)

@@ -223,7 +223,7 @@ def _announced(stored: Stored, view: View) -> tuple[Network, ...]:
     held = {key: route for key, (route, _) in own.routes.items()}
     ours = exports(node=view.node, affinities=stored.affinities, pools=stored.pools, confirmed=confirmed(own, held))
     policy = Policy(closed=tuple(pool.cidr for pool in stored.pools if pool.disable_bgp_export))
-    nodes = {version: Audience(version, is_internal=True) for version in (4, 6)}
+    nodes = {version: Audience((version,), is_internal=True) for version in (4, 6)}
     return tuple(
         dst for dst, each in ours.items() if of_our_own(dst, each, to=nodes[dst.version], policy=policy) is not None
     )

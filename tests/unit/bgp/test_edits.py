@@ -29,6 +29,10 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "own AS in its paths": ({"allowed_local_as": 1}, KEPT),
     "filters": ({"filters": (read("none", {}),)}, KEPT),
     "the restart time": ({"restart_time_s": 90}, RENEWED),
+    "the hold time": ({"hold_time_s": 90}, RENEWED),
+    "that notifications are survived": ({"survives_notifications": True}, RENEWED),
+    "the greatest number of prefixes": ({"max_prefixes": 9}, KEPT),
+    "the families": ({"versions": (4, 6), "other_address": ip_address("fd00::1")}, MADE_ANEW),
     "the source address": ({"local_address": None}, MADE_ANEW),
 }
 

@@ -55,8 +55,8 @@ def fresh(*, local_as: int = 64512, peer_as: int = 64512) -> Codec:
 def opened(opening: bytes = b"", *, local_as: int = 64512, peer_as: int = 64512) -> Codec:
     """A codec that has read a peer's OPEN."""
     codec = fresh(local_as=local_as, peer_as=peer_as)
-    four_octet = capability(65, struct.pack("!L", peer_as))
-    opening = opening or open_message(my_as=min(peer_as, 23456), parameters=IPV4_UNICAST + four_octet)
+    usual = IPV4_UNICAST + capability(65, struct.pack("!L", peer_as)) + capability(2) + capability(70)
+    opening = opening or open_message(my_as=min(peer_as, 23456), parameters=usual)
     (found,) = codec.read(opening)
     assert isinstance(found, Opened), found
     return codec
@@ -77,7 +77,7 @@ def line(each: Received) -> str:
         case Notified(code, subcode, text):
             return f"notified {code}/{subcode} {text}".strip()
         case Refresh(what):
-            return f"refresh {what.name.lower()}"
+            return f"refresh {what.name.lower() if what is not None else 'of no use'}"
         case EndOfRib():
             return "end of rib"
         case KeptAlive():
@@ -138,10 +138,10 @@ def test_an_open_is_agreed_with() -> None:
     assert isinstance(found, Opened)
     assert (found.peer_as, found.hold_time_s, str(found.router_id)) == (64512, 90, "10.0.0.2")
     assert found.graceful is not None
-    assert (found.graceful.restart_time_s, found.graceful.has_restarted, found.graceful.keeps_forwarding) == (
+    assert (found.graceful.restart_time_s, found.graceful.has_restarted, set(found.graceful.forwarding)) == (
         120,
         True,
-        True,
+        {4},
     )
     assert found.capabilities == ("restart-able", "AS4")
 
@@ -453,8 +453,8 @@ def test_of_two_ipv6_next_hops_the_global_one_counts() -> None:
         (["refresh request"], message(5, b"\x00\x01\x00\x01")),
         (["refresh begin"], message(5, b"\x00\x01\x01\x01")),
         (["refresh end"], message(5, b"\x00\x01\x02\x01")),
-        ([], message(5, b"\x00\x01\x07\x01")),
-        ([], message(5, b"\x00\x02\x00\x01")),
+        (["refresh of no use"], message(5, b"\x00\x01\x07\x01")),
+        (["refresh of no use"], message(5, b"\x00\x02\x00\x01")),
         (["7/1 " + message(5, bytes(3)).hex()], message(5, bytes(3))),
         (["7/1 " + message(5, bytes(5)).hex()], message(5, bytes(5))),
         (["keepalive"], message(4, b"")),
@@ -473,7 +473,7 @@ def test_a_shutdown_can_say_why() -> None:
 
 @pytest.mark.parametrize("what", list(Refreshing))
 def test_refreshes_are_made_as_they_are_read(what: Refreshing) -> None:
-    assert said(opened(), opened().refresh(what)) == [f"refresh {what.name.lower()}"]
+    assert said(opened(), opened().refresh(what, 4)) == [f"refresh {what.name.lower()}"]
 
 
 # The door.
