@@ -10,7 +10,7 @@ comparing in pairs would make the result depend on the order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -67,3 +67,27 @@ def _without_greater_med(candidates: list[Candidate]) -> list[Candidate]:
 def _last_steps(each: Candidate) -> tuple[int, int, int, str]:
     originator = each.attributes.originator or each.router_id
     return int(originator), len(each.attributes.clusters), int(each.address), each.peer
+
+
+def why_best(best: Candidate, other: Candidate) -> str:
+    """The step of the decision at which ``best`` beats ``other``, or that it beats it at none."""
+    is_same_as = best.attributes.neighbour_as == other.attributes.neighbour_as
+    for words, measure in _STEPS:
+        if measure(best) != measure(other) and (is_same_as or measure is not _med):
+            return words
+    return "the lower address"
+
+
+def _med(each: Candidate) -> int:
+    return each.attributes.med
+
+
+_STEPS: Sequence[tuple[str, Callable[[Candidate], int]]] = (
+    ("the higher local preference", lambda each: -each.attributes.local_pref),
+    ("the shorter AS path", lambda each: each.attributes.as_path_length),
+    ("the lower origin", lambda each: each.attributes.origin),
+    ("the lower MED", _med),
+    ("an external neighbour", lambda each: each.is_internal),
+    ("the lower router id", lambda each: _last_steps(each)[0]),
+    ("the shorter cluster list", lambda each: _last_steps(each)[1]),
+)

@@ -415,7 +415,7 @@ def _neighbour(
         is_passive=kind is Kind.GLOBAL and is_given_node and not dials(mine, far.address),
         restart_time_s=_restart_time_s(peer.max_restart_time),
         node=far.node,
-        keepalive_time_s=int(_seconds(peer.keepalive_time) or 0),
+        keepalive_time_s=int(seconds_of(peer.keepalive_time) or 0),
         ttl_hops=peer.ttl_security,
         gateway=_gateway(peer.reachable_by, far.address),
         cluster_id=_client_of(me, far) if is_internal else None,
@@ -466,11 +466,11 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "µs": 1e-6
 
 def _restart_time_s(duration: str) -> int:
     """BIRD's default where there is none or it cannot be read."""
-    seconds = _seconds(duration)
+    seconds = seconds_of(duration)
     return DEFAULT_RESTART_TIME_S if seconds is None else min(int(seconds), LONGEST_RESTART_TIME_S)
 
 
-def _seconds(duration: str) -> float | None:
+def seconds_of(duration: str) -> float | None:
     """Go's duration text."""
     parts = re.findall(r"([\d.]+)(h|ms|us|µs|ns|m|s)", duration)
     if not parts or "".join(number + unit for number, unit in parts) != duration:

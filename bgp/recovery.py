@@ -18,8 +18,9 @@ RESTART_TIME_S = 120.0
 class Recovery:
     """``deadline`` is None until the neighbours are known: the wait cannot end before, however long that takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, restart_time_s: float = RESTART_TIME_S) -> None:
         self.deadline: float | None = None
+        self._restart_time_s = restart_time_s
         self._heard: set[str] = set()
         self._expected: frozenset[str] = frozenset()
         self._is_over = False
@@ -37,7 +38,7 @@ class Recovery:
         """The neighbours, as the datastore in sync says."""
         self._expected = frozenset(names)
         if self.deadline is None:
-            self.deadline = now + RESTART_TIME_S
+            self.deadline = now + self._restart_time_s
         self._settle()
 
     def hear(self, name: str) -> None:

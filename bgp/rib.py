@@ -229,6 +229,13 @@ class Rib:
             best = equally_good(candidates)
             yield dst, best + [each for each in candidates if each not in best]
 
+    def received(self, name: str) -> Iterable[tuple[Network, Attributes, Refusal | None, bool]]:
+        """Every route of a neighbour as it was announced, why it is refused, and whether it is stale."""
+        table = self._tables.get(name)
+        if table is not None:
+            for dst, attributes in table.paths.items():
+                yield dst, attributes, table.refused.get(dst), dst in table.stale
+
     def tally(self, name: str) -> Tally:
         table = self._tables.get(name)
         if table is None:

@@ -34,7 +34,7 @@ from bgp.outgoing import Outgoing
 from bgp.ownership import Ownership
 from bgp.passing import CLOSED, Policy
 from bgp.peering import Peering
-from bgp.recovery import Recovery
+from bgp.recovery import RESTART_TIME_S, Recovery
 from bgp.rib import Rib
 from bgp.stream import Doorway, Receiver
 from bgp.transport import Address, Listening, Network
@@ -91,6 +91,7 @@ class Speaker:
         on_routes: Callable[[Delta], None],
         on_in_sync: Callable[[], None],
         past: PastLife = FIRST_LIFE,
+        recovery_time_s: float = RESTART_TIME_S,
     ) -> None:
         self.loop = loop
         self.network = network
@@ -100,7 +101,7 @@ class Speaker:
         self.exports: Exports = NOTHING
         self.are_exports_known = False
         self.outgoing = Outgoing()
-        self.recovery = Recovery()
+        self.recovery = Recovery(recovery_time_s)
         self.peerings: dict[str, Peering] = {}
         self.strangers: Counter[str] = Counter()
         self._wall = wall

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 USAGE = """usage: calico-node MODE
 
   -felix         run the dataplane agent
-  -bgp           run the BGP speaker
+  -bgp           run the BGP speaker; -bgp -config FILE runs it alone, with neither datastore nor cluster
+  -bgp-ctl WORD  tell one that runs alone what to do: -bgp-ctl help
   -startup       write this node and the first pool into the datastore, and end
   -shutdown      prepare for the node's end, and end
   -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
@@ -26,6 +27,10 @@ AS, CALICO_NETWORKING_BACKEND, CALICO_IPV4POOL_*, CALICO_IPV6POOL_*, NO_DEFAULT_
 def main() -> int:
     if sys.argv[1:2] in (["-why"], ["--why"]):
         return _why(sys.argv[2:])
+    if sys.argv[1:2] in (["-bgp-ctl"], ["--bgp-ctl"]):
+        return _bgp_ctl(sys.argv[2:])
+    if len(sys.argv) == 4 and [word.replace("--", "-", 1) for word in sys.argv[1:3]] == ["-bgp", "-config"]:
+        return _bgp_alone(sys.argv[3])
     words = [word.replace("--", "-", 1) for word in sys.argv[1:]]
     modes = [word for word in words if word in _MODES]
     unknown = [word for word in words if word not in _MODES]
@@ -151,6 +156,32 @@ def _bgp() -> int:
     _log_to_stdout("INFO")
     asyncio.run(daemon.run(config, store, on_ready=notify.ready))
     return 0
+
+
+def _bgp_alone(path: str) -> int:
+    from pathlib import Path
+
+    from bgp.section import BadConfig
+    from felix import speaker_alone
+    from felix.fib.journal import JournalUnavailable
+    from felix.fib.kernel import KernelUnavailable
+
+    try:
+        config = speaker_alone.load(Path(path))
+    except BadConfig as error:
+        return _fail(f"{path}: {error}")
+    _log_to_stdout("INFO")
+    try:
+        asyncio.run(speaker_alone.run(Path(path), config))
+    except (OSError, KernelUnavailable, JournalUnavailable) as error:
+        return _fail(str(error))
+    return 0
+
+
+def _bgp_ctl(words: list[str]) -> int:
+    from felix import speaker_commands
+
+    return speaker_commands.main(words)
 
 
 _MODES: Mapping[str, Callable[[], int]] = {

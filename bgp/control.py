@@ -1,0 +1,55 @@
+"""The control socket in JSON: a request a line, its answer a line, on any number of connections.
+
+A request is ``{"do": COMMAND, ...}``. An answer is ``{"ok": ...}`` with what was asked for, or ``{"error": WHY}``; what
+cannot be read is answered too. It only carries: what there is to do is a table of functions that its owner gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+Request = Mapping[str, Any]
+Commands = Mapping[str, Callable[[Request], Any]]
+"""What each gives must be JSON. They raise ValueError with what is wrong."""
+
+SOCKET_NAME = "bgp.ctl"
+LONGEST_REQUEST_BYTES = 1 << 20
+
+
+@asynccontextmanager
+async def serving(path: Path, commands: Commands) -> AsyncIterator[None]:
+    """Answer at ``path`` until the block ends. Raises OSError when it cannot be made."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(answer(line, commands), separators=(",", ":")).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):  # gone, or a line without an end
+            pass
+        finally:
+            writer.close()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(talk, path, limit=LONGEST_REQUEST_BYTES)
+    path.chmod(0o600)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+def answer(line: bytes, commands: Commands) -> Mapping[str, Any]:
+    try:
+        request = json.loads(line)
+        if not isinstance(request, dict) or request.get("do") not in commands:
+            return {"error": f'must be {{"do": COMMAND}} with one of {", ".join(sorted(commands))}'}
+        return {"ok": commands[request["do"]](request)}
+    except (ValueError, TypeError) as error:
+        return {"error": str(error)}

@@ -1,0 +1,59 @@
+"""What a speaker that runs alone learned → what the main table should hold. Pure.
+
+Each best route goes through the ground that its next hops are found on (:mod:`felix.ground`); one that is not found yet
+waits with the reason, and what the kernel holds for it stays. A destination that this machine is connected to, or that
+it originates itself, is never taken from others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bgp.learned import Delta, LearnedRoute
+from felix.encap import direct
+from felix.encap.way import NoWay, Way
+from felix.fib.mirror import Surroundings
+from felix.fib.model import Address, Desired, Network, Route, RouteKey, Why
+from felix.ground import Ground
+
+
+class MainTable:
+    def __init__(self) -> None:
+        self._learned: dict[Network, LearnedRoute] = {}
+        self._ground = Ground(Surroundings())
+        self._ways: dict[tuple[Address, ...], Way | NoWay] = {}
+        self._placed: dict[Network, tuple[Route, Why] | Why] = {}
+
+    def see(self, surroundings: Surroundings) -> None:
+        """Next hops may be found elsewhere now."""
+        self._ground, self._ways = Ground(surroundings), {}
+        self._placed = {dst: self._place(route) for dst, route in self._learned.items()}
+
+    def take(self, delta: Delta) -> None:
+        for dst in delta.gone:
+            self._learned.pop(dst, None)
+            self._placed.pop(dst, None)
+        for route in delta.best:
+            self._learned[route.dst] = route
+            self._placed[route.dst] = self._place(route)
+
+    def desired(self, originated: Collection[Network]) -> Desired:
+        routes: dict[RouteKey, tuple[Route, Why]] = {}
+        pending: dict[Network, Why] = {}
+        for dst, placed in self._placed.items():
+            if dst in originated:
+                continue
+            if isinstance(placed, Why):
+                pending[dst] = placed
+            else:
+                routes[placed[0].key] = placed
+        return Desired(routes, pending)
+
+    def _place(self, learned: LearnedRoute) -> tuple[Route, Why] | Why:
+        if (connected := self._ground.connected.get(learned.dst)) is not None:
+            return Why(f"this machine is connected to it: {connected}")
+        way = self._ways.get(learned.next_hops)
+        if way is None:
+            way = self._ways[learned.next_hops] = direct.way_to(learned.next_hops, self._ground)
+        origin = f"bgp {learned.peer}"
+        return Why(f"{origin}: {way.why}") if isinstance(way, NoWay) else (way.to(learned.dst), Why(origin))
