@@ -37,6 +37,8 @@ from felix.pods import Pods, Surroundings, Veths
 from felix.protection import Protection
 from felix.reach import local
 from felix.receivers import Receivers
+from felix.startup.run import ReadMachine
+from felix.startup.standing import Standing
 from felix.tunnel_addresses import TunnelAddresses
 from felix.tunnel_ipam import TunnelIpam
 from felix.why import why_address
@@ -57,7 +59,8 @@ log = logging.getLogger("felix")
 @dataclass(frozen=True, slots=True)
 class World:
     """What is outside of felix. ``offer_mtu`` tells CNI plugins of an MTU in bytes; it returns why it could not, or "".
-    ``wall_ns`` is the time of day in nanoseconds since 1970.
+    ``read_machine`` looks at devices and addresses, as start-up does. ``wall_ns`` is the time of day in nanoseconds
+    since 1970.
     """
 
     store: Store
@@ -68,6 +71,7 @@ class World:
     spool: Spool
     speaker: Line
     offer_mtu: Callable[[int], str]
+    read_machine: ReadMachine
     environ: Mapping[str, str]
     wall_ns: Callable[[], int]
     random: Random
@@ -84,6 +88,7 @@ class Agent:
         world: World,
         *,
         refresh_s: float = REFRESH_S,
+        address_poll_s: float | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._node, self._world = node, world
@@ -111,6 +116,16 @@ class Agent:
             rng=world.random,
         )
         self._commit, self._allocator, self._tunnels = self._addresses()
+        self._standing = Standing(
+            node,
+            world.store,
+            world.environ,
+            me=lambda: view.me,
+            read_machine=world.read_machine,
+            poll_s=address_poll_s,
+            random=world.random.random,
+            on_trouble=lambda why: self._report(Part.NODE, is_ready=True, why=why),
+        )
         endpoints = LocalEndpoints(self._dataplane)
         addresses = _Addresses(self._commit, self._allocator)
         pods = Pods(self._surroundings(), store=world.store, addresses=addresses, veths=world.veths, local=endpoints)
@@ -125,6 +140,7 @@ class Agent:
             "addresses": self._commit.run(),
             "tunnels": self._tunnels.run(),
             "protection": self._protection.run(),
+            "node": self._standing.run(),
             "spool": self.commands.keep_draining(),
         }
         async with asyncio.TaskGroup() as tasks:
@@ -191,6 +207,7 @@ class Agent:
         self._dataplane.changed()
 
     def _on_change(self) -> None:
+        self._standing.changed()
         self._tunnels.changed()
         self._protection.update()
         view = self._dataplane.view

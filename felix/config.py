@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from felix.startup import environment
+from felix.startup.address import VARIABLES
 from felix.startup.environment import BadEnvironment
 from felix.startup.name import node_name
 
 
 @dataclass(frozen=True, slots=True)
 class FelixConfig:
-    """``health_port`` 0: no health over HTTP. Times are seconds."""
+    """``health_port`` 0: no health over HTTP. Times are seconds. ``address_poll_s``: how often the node's address is
+    detected again; None where it was given.
+    """
 
     node: str
     health_host: str = "localhost"
     health_port: int = 9099
     refresh_s: float = 90.0
+    address_poll_s: float | None = None
     log_level: str = "INFO"
     state_folder: Path = Path("/var/lib/calico")
 
@@ -40,8 +45,14 @@ def read(environ: Mapping[str, str]) -> FelixConfig:
         health_host=environ.get("FELIX_HEALTHHOST", "localhost"),
         health_port=_number(environ, "FELIX_HEALTHPORT", 9099) if is_healthy else 0,
         refresh_s=float(_number(environ, "FELIX_ROUTEREFRESHINTERVAL", 90)),
+        address_poll_s=_address_poll_s(environ),
         log_level=log_level(environ.get("FELIX_LOGSEVERITYSCREEN", "info")),
     )
+
+
+def _address_poll_s(environ: Mapping[str, str]) -> float | None:
+    is_detected = any(environ.get(variable, "").strip().lower() == "autodetect" for variable in VARIABLES.values())
+    return environment.interval(environ, "AUTODETECT_POLL_INTERVAL", default_s=60.0) if is_detected else None
 
 
 def log_level(severity: str) -> str:

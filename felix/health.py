@@ -21,6 +21,7 @@ class Part(Enum):
     TUNNELS = "TunnelAddresses"
     MTU = "MTU"
     CONFIGURATION = "Configuration"
+    NODE = "Node"
 
 
 @dataclass(frozen=True, slots=True)

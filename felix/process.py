@@ -28,6 +28,7 @@ from felix.fib.netlink import NetlinkKernel
 from felix.fib.veth import Veths
 from felix.firewall.machine import ThisMachine
 from felix.mtu_file import MtuFile
+from felix.startup import reading
 
 log = logging.getLogger("felix")
 
@@ -40,7 +41,9 @@ async def run(config: FelixConfig, connect: Connect, *, on_ready: Callable[[], N
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     world = await _open(config, connect)
-    agent = Agent(config.node, world, refresh_s=config.refresh_s, on_ready=on_ready)
+    agent = Agent(
+        config.node, world, refresh_s=config.refresh_s, address_poll_s=config.address_poll_s, on_ready=on_ready
+    )
     running = asyncio.create_task(_run(agent, config), name="felix")
     waiting = asyncio.create_task(stopped.wait(), name="signal")
     await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -61,6 +64,7 @@ async def _open(config: FelixConfig, connect: Connect) -> World:
         spool=Spool(),
         speaker=UnixLine(),
         offer_mtu=MtuFile(config.state_folder / "mtu").offer,
+        read_machine=reading.read,
         environ=os.environ,
         wall_ns=time.time_ns,
         random=random.Random(),

@@ -7,6 +7,7 @@ from enum import Enum
 
 from datastore.resources import EncapMode
 from datastore.selector import Malformed, parse
+from felix.setting import duration
 
 Environ = Mapping[str, str]
 
@@ -68,6 +69,18 @@ def number(environ: Environ, variable: str, *, default: int, low: int, high: int
     if text and not (text.isdigit() and low <= int(text) <= high):
         raise refuse(variable, text, f"must be a number from {low} to {high}")
     return int(text or default)
+
+
+def interval(environ: Environ, variable: str, *, default_s: float) -> float:
+    """Seconds, from a Go duration or a number. Raises BadEnvironment."""
+    text = environ.get(variable, "").strip()
+    try:
+        found = duration()(text) if text else default_s
+    except ValueError as error:
+        raise refuse(variable, text, str(error)) from None
+    if found <= 0:
+        raise refuse(variable, text, "must be longer than nothing")
+    return found
 
 
 def selector(environ: Environ, variable: str) -> str:

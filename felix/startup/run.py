@@ -11,16 +11,15 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import IPv6Network
 
-from datastore.codec import V, decode, encode
 from datastore.initial import initialise
 from datastore.resource import Key, Resource
-from datastore.resources import IPPool, Node
-from datastore.store import Conflict, Exists, Missing, Rejected, Store, Unavailable
+from datastore.resources import IPPool
+from datastore.store import Conflict, Exists, Missing, Store, Unavailable
 from felix.startup import address, defaults, detect, edits, environment, pools
 from felix.startup.detect import Machine
-from felix.startup.environment import BadEnvironment, Environ
+from felix.startup.environment import Environ
 from felix.startup.name import node_name, remember
-from felix.startup.node import clash, decide
+from felix.startup.registration import readable, register
 
 ReadMachine = Callable[[Iterable[tuple[int, str]]], Awaitable[Machine]]
 
@@ -31,12 +30,12 @@ _PAUSE_S = 1.0
 async def start_up(store: Store, environ: Environ, *, read_machine: ReadMachine) -> list[str]:
     """Do it all; returns lines that say what was done. Raises BadEnvironment, StoreError, KernelUnavailable."""
     name = node_name(environ)
-    machine = await read_machine(_destinations(environ))
+    machine = await read_machine(destinations(environ))
     generation = environment.number(environ, edits.GENERATION, default=0, low=0, high=1 << 62)
     first = {version: pools.wanted(environ, version, hosts=machine.addresses, ula=_ula()) for version in (4, 6)}
     if environ.get("WAIT_FOR_DATASTORE", "").lower() == "true":
         await _reach(store)
-    said = await _write_node(store, name, environ, machine)
+    said = await register(store, name, environ, machine)
     await initialise(store, new_guid=lambda: secrets.token_hex(16), cluster_type=_cluster_type(environ))
     for version, wanted in first.items():
         said += await _write_pools(store, wanted, generation, is_cidr_given=pools.is_cidr_given(environ, version))
@@ -45,7 +44,7 @@ async def start_up(store: Store, environ: Environ, *, read_machine: ReadMachine)
     return said
 
 
-def _destinations(environ: Environ) -> list[tuple[int, str]]:
+def destinations(environ: Environ) -> list[tuple[int, str]]:
     """What the machine is asked about. Raises BadEnvironment."""
     found = []
     for version in address.VARIABLES:
@@ -77,45 +76,12 @@ async def _reach(store: Store) -> None:
             await asyncio.sleep(_PAUSE_S)  # nothing tells when it is back
 
 
-# --- the node -----------------------------------------------------------------------------------------------------
-
-
-async def _write_node(store: Store, name: str, environ: Environ, machine: Machine) -> list[str]:
-    for _ in range(_TRIES):
-        known = await _read(store, Node, Key("Node", name))
-        decided = decide(known, name, environ, machine)
-        await _check_is_free(store, known, decided.node, environ)
-        where = f"at {decided.node.ipv4 or decided.node.ipv6}"
-        try:
-            if known is None:
-                await store.create(encode(decided.node))
-                return [*decided.said, f"node {name} created {where}"]
-            wanted = encode(decided.node)
-            if wanted == encode(known):
-                return [*decided.said, f"node {name} is as it was, {where}"]
-            await store.update(wanted)
-            return [*decided.said, f"node {name} updated, {where}"]
-        except (Conflict, Exists, Missing):
-            continue
-    raise Conflict(Key("Node", name))
-
-
-async def _check_is_free(store: Store, known: Node | None, node: Node, environ: Environ) -> None:
-    """Only where an address is new. Raises BadEnvironment."""
-    is_new = known is None or (known.ipv4, known.ipv6) != (node.ipv4, node.ipv6)
-    if not is_new or environ.get("DISABLE_NODE_IP_CHECK", "").lower() == "true":
-        return
-    why = clash(node, await _readable(store, Node, "Node"))
-    if why:
-        raise BadEnvironment(f"IP={environ.get('IP', '')}: {why}")
-
-
 # --- pools and settings -------------------------------------------------------------------------------------------
 
 
 async def _write_pools(store: Store, wanted: IPPool | None, generation: int, *, is_cidr_given: bool) -> list[str]:
     for _ in range(_TRIES):
-        stored = await _readable(store, IPPool, "IPPool")
+        stored = await readable(store, IPPool, "IPPool")
         plan = edits.plan(wanted, stored, generation=generation, is_cidr_given=is_cidr_given)
         try:
             for pool in plan.creates:
@@ -141,21 +107,3 @@ async def _create_if_missing(store: Store, resource: Resource) -> None:
         await store.create(resource)
     except Exists:
         return
-
-
-async def _read(store: Store, kind: type[V], key: Key) -> V | None:
-    try:
-        return decode(kind, await store.get(key))
-    except Missing:
-        return None
-
-
-async def _readable(store: Store, kind: type[V], name: str) -> list[V]:
-    """One that cannot be read does not stop the others."""
-    found = []
-    for item in (await store.list(name)).items:
-        try:
-            found.append(decode(kind, item))
-        except Rejected:
-            continue
-    return found

@@ -86,6 +86,19 @@ def test_a_node_that_joins_is_reached_and_one_that_is_deleted_leaves_nothing(lab
     assert joined not in calicoctl(lab, "ipam", "show", "--show-blocks") + calicoctl(lab, "get", "nodes")
 
 
+def test_a_node_object_that_is_deleted_and_made_again_has_traffic_within_5_s(lab: Testbed) -> None:
+    """As when a kubelet registers anew: the new object knows nothing of Calico, and its agent still runs."""
+    with lab.pods(A, B) as (_, b):
+        lab.eventually(lambda: lab.ping(*A, b), what="the pods reach each other")
+        control_plane.remove_node(lab.lab, "node2")
+        lab.eventually(lambda: "192.168.50.11" not in lab.routes("node1"), what="no route to node2")
+        control_plane.add_node(lab.lab, "node2", lab.node("node2").address)
+        lab.eventually(lambda: lab.ping(*A, b, patience_s=0.2), what="the pods reach each other again", patience_s=5)
+        with lab.pods(("node2", "new")) as (new,):
+            lab.eventually(lambda: lab.ping(*A, new), what="a new pod there is reached")
+    assert "found 0 problems" in calicoctl(lab, "ipam", "check")
+
+
 def test_while_the_server_is_away_packets_flow_add_waits_and_del_is_done_later(lab: Testbed) -> None:
     control_plane.add_pod(lab.lab, "node1", "default", "late")
     lab.run("node1", "ip", "netns", "add", "late")

@@ -21,6 +21,8 @@ from felix.agent import Agent
 from felix.agent import World as FelixWorld
 from felix.fib.journal import Claims
 from felix.fib.model import DeleteRoute, Network, Op, Route, RouteType
+from felix.startup.detect import Link
+from felix.startup.detect import Machine as Surveyed
 from tests.memory_network import Address, MemoryHost, MemoryNetwork
 from tests.models.faulty_store import Faults, StoreLine
 from tests.sim.doors import (
@@ -128,6 +130,7 @@ class SimNode:
             spool=SpoolDoor(life, self.machine.disk),
             speaker=SpeakerLine(open_host(self._local, HERE, life)),
             offer_mtu=lambda _: "",
+            read_machine=self._look_at_machine,
             environ={},
             wall_ns=self.around.wall_ns,
             random=life.random,
@@ -135,6 +138,9 @@ class SimNode:
         self.felix = Felix(life, Agent(self.name, world), store, kernel)
         life.start(self.felix.agent.run())
         life.start(_open_cni(self.felix))
+
+    async def _look_at_machine(self, destinations: Iterable[tuple[int, str]]) -> Surveyed:
+        return Surveyed([Link("ens33", 2, addresses=(self.machine.address,))], ["ens33"])
 
     async def ask(self, variables: dict[str, str], stdin: bytes, netns: int) -> bytes:
         """What felix answers to the plugin. Raises CniError, and ConnectionError when there is no felix."""
