@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from calicoctl.failure import Failure
 from calicoctl.flags import Flag
+from calicoctl.programs import ran
 from calicoctl.terminal import Terminal
 from calicoctl.usage import Usage
 
@@ -60,7 +60,6 @@ STEPS = (
 _NETSTAT = Step("Dumping netstat", "netstat -a -n", "netstat")
 _SS = Step("Dumping ss", "ss -a -n", "ss")
 RUNTIMES = ("docker", "nerdctl", "crictl")
-_LONGEST_COMMAND_S = 60.0
 _NO_RUNTIME = f"(tried {', '.join(RUNTIMES)})"
 
 
@@ -98,41 +97,16 @@ def _steps(terminal: Terminal, runtime: str) -> Iterator[Step]:
 def _carry_out(terminal: Terminal, step: Step, folder: Path) -> None:
     if step.about:
         terminal.say(step.about)
-    output = _ran(step.command)
+    output = ran(step.command)
     if output.status:
         terminal.say(f"Failed to run command: {step.command}\nError: {output.text}")
     else:
         (folder / step.name).write_text(output.text)
 
 
-class _Output(NamedTuple):
-    status: int
-    text: str
-
-
-def _ran(command: str | Sequence[str]) -> _Output:
-    """Both its streams, as they came."""
-    words = command.split() if isinstance(command, str) else command
-    try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_LONGEST_COMMAND_S,
-        )
-    except FileNotFoundError:
-        return _Output(127, f"{words[0]} is not installed")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return _Output(126, str(error))
-    return _Output(done.returncode, done.stdout)
-
-
 def _output(terminal: Terminal, command: str) -> str:
     """What it printed; "" and a word to the user where it failed."""
-    output = _ran(command)
+    output = ran(command)
     if output.status:
         terminal.say(f"Could not run {command.split()[0]} command: {output.text.strip()}")
         return ""
@@ -173,7 +147,7 @@ def _copy_containers_logs(terminal: Terminal, runtime: str, folder: Path) -> Non
     (folder / "container_creation_time").write_text("".join(f"{line}\n" for line in lines))
     for line in lines:
         name = line.partition(":")[0]
-        output = _ran([runtime, "logs", name])
+        output = ran([runtime, "logs", name])
         if output.status:
             terminal.say(f"Could not pull log for container {name}: {output.text.strip()}")
         else:

@@ -60,11 +60,17 @@ _MIGRATE = Branch(
     },
 )
 _DATASTORE = Branch("The datastore as a whole", "What concerns all of the datastore at once.", {"migrate": _MIGRATE})
+_CLUSTER = Branch(
+    "The cluster as a whole",
+    "What concerns all nodes at once.",
+    {"diags": Leaf("cluster_diags", "Collect what Kubernetes and Calico say of the cluster")},
+)
 ROOT = Branch(
     "Calico's resources, addresses and nodes",
     "Reads and changes Calico's resources, shows who has which address, and tells how this node is doing.",
     {
         "apply": Leaf("apply", "Create resources, or update those that exist"),
+        "cluster": _CLUSTER,
         "create": Leaf("create", "Create resources"),
         "datastore": _DATASTORE,
         "delete": Leaf("delete", "Delete resources"),
