@@ -53,18 +53,22 @@ def environment_of(path: str, environ: Mapping[str, str]) -> Mapping[str, str]:
     if not os.path.exists(path):
         if path in ("", DEFAULT_CONFIG):
             return environ
-        raise Failure(f"Error reading config file: {path}")
+        raise Failure(f"Error reading config file: {path}", is_output=True)
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"Error reading config file: {path}: {error}") from None
+        raise Failure(f"Error reading config file: {path}: {error}", is_output=True) from None
     return {**_of_text(path, text), **_without_datastore(environ)}
 
 
 def _without_datastore(environ: Mapping[str, str]) -> Mapping[str, str]:
     named = {*_TEXTS.values(), *_BOOLEANS.values(), *_NUMBERS.values()}
-    return {name: value for name, value in environ.items() if name not in named}
+    return {name: value for name, value in environ.items() if name not in named and _bare(name) not in named}
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("CALICO_")
 
 
 def _of_text(path: str, text: str) -> dict[str, str]:

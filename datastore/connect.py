@@ -5,6 +5,8 @@ DATASTORE_TYPE   sqlite, etcdv3 or kubernetes, as upstream calls them; where it 
 DATASTORE_PATH   the file of sqlite; its directory must exist
 ETCD_...         see :mod:`datastore.etcd_settings`
 KUBECONFIG, K8S_...  see :mod:`datastore.kubernetes.access`
+
+Each may also be written with CALICO_ before it, as upstream's programs read them, and then counts before the other.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ def connect(environ: Environ, *, executor: Executor | None = None) -> Store:
 
     Raises Rejected, the user's mistake, where the environment names no datastore that there is.
     """
+    environ = unprefixed(environ)
     named = type_of(environ)
     driver = _DRIVERS.get(named)
     if driver is None:
@@ -36,7 +39,18 @@ def connect(environ: Environ, *, executor: Executor | None = None) -> Store:
 
 
 def type_of(environ: Environ) -> str:
+    environ = unprefixed(environ)
     return environ.get("DATASTORE_TYPE") or ("etcdv3" if environ.get("ETCD_ENDPOINTS") else DEFAULT_TYPE)
+
+
+PREFIX = "CALICO_"
+_OURS = ("DATASTORE_", "ETCD_", "K8S_", "KUBECONFIG", "USE_POD_CIDR")
+
+
+def unprefixed(environ: Environ) -> Environ:
+    """What CALICO_ETCD_ENDPOINTS says as ETCD_ENDPOINTS. Source: Calico libcalico-go/lib/apiconfig (envconfig)."""
+    said = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX)}
+    return {**environ, **{name: text for name, text in said.items() if name.startswith(_OURS)}}
 
 
 def _sqlite(environ: Environ, executor: Executor | None) -> Store:

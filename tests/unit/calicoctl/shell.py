@@ -57,6 +57,8 @@ class Shell:
     connections: int = 0
     wrap: Callable[[Store], Store] = lambda store: store
     """What a command is given in place of the store."""
+    asked: Callable[[Environ], object] = lambda environ: None
+    """Told what named the datastore, whenever a command opens it."""
 
     def __call__(self, line: str, stdin: str = "") -> Shown:
         """``line`` without ``calicoctl``, in the shell's notation."""
@@ -89,6 +91,7 @@ class Shell:
 
     def _connect(self, environ: Environ) -> Store:
         self.connections += 1
+        self.asked(environ)
         return self.wrap(MemoryStore(self.memory))
 
     def _drive(self, environ: Environ, work: Coroutine[Any, Any, Any]) -> Any:

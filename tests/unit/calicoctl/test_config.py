@@ -8,7 +8,9 @@ import pytest
 
 from calicoctl.config import environment_of
 from calicoctl.failure import Failure
+from calicoctl.terminal import Environ
 from calicoctl.usage import DEFAULT_CONFIG
+from tests.unit.calicoctl.shell import Shell
 
 HEAD = "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata:\n"
 
@@ -30,7 +32,7 @@ def test_a_file_stands_for_environment_variables(tmp_path: Path) -> None:
 
 def test_a_file_decides_alone(tmp_path: Path) -> None:
     spec = "spec: {datastorePath: /tmp/x}\n"
-    environ = of(tmp_path, HEAD + spec, DATASTORE_TYPE="etcdv3", ETCD_ENDPOINTS="http://a", PATH="/bin")
+    environ = of(tmp_path, HEAD + spec, CALICO_DATASTORE_TYPE="etcdv3", ETCD_ENDPOINTS="http://a", PATH="/bin")
     assert environ == {"DATASTORE_PATH": "/tmp/x", "PATH": "/bin"}
 
 
@@ -59,3 +61,12 @@ def test_a_file_that_says_something_else_is_named_with_what_is_wrong(tmp_path: P
 def test_a_file_that_was_asked_for_must_be_there() -> None:
     with pytest.raises(Failure, match="Error reading config file: /no/such"):
         environment_of("/no/such", {})
+
+
+def test_the_context_of_the_command_line_counts_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "calicoctl.cfg"
+    path.write_text(HEAD + "spec: {datastoreType: kubernetes, k8sCurrentContext: one}\n")
+    found: list[Environ] = []
+    shell = Shell(asked=found.append)
+    assert shell(f"get nodes --context two -c {path}").status == 0
+    assert found == [{"DATASTORE_TYPE": "kubernetes", "K8S_CURRENT_CONTEXT": "two"}]

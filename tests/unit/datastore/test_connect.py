@@ -30,6 +30,13 @@ def test_etcd_is_the_default_where_its_endpoints_are_named() -> None:
     assert isinstance(connect({"ETCD_ENDPOINTS": "http://etcd:2379"}), EtcdStore)
 
 
+def test_what_is_written_with_calico_before_it_counts_first() -> None:
+    assert type_of({"CALICO_DATASTORE_TYPE": "etcdv3", "DATASTORE_TYPE": "sqlite"}) == "etcdv3"
+    assert type_of({"CALICO_ETCD_ENDPOINTS": "http://etcd:2379"}) == "etcdv3"
+    assert isinstance(connect({"CALICO_ETCD_ENDPOINTS": "http://etcd:2379"}), EtcdStore)
+    assert type_of({"CALICO_NETWORKING_BACKEND": "bird"}) == "sqlite"
+
+
 def test_connecting_opens_nothing(tmp_path: Path) -> None:
     store = connect({"DATASTORE_PATH": str(tmp_path / "absent" / "datastore.sqlite")})
     with pytest.raises(Unavailable, match="does not exist: create it, or set DATASTORE_PATH"):
