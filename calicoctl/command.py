@@ -24,6 +24,9 @@ from datastore.store import Store, StoreError
 INTERRUPTED = 130
 """The exit status that shells give whoever was stopped with Ctrl-C."""
 
+UNFINISHED = "__complete"
+"""What a shell asks to complete a line; the line follows."""
+
 World = Callable[[Words], Terminal]
 
 
@@ -56,6 +59,11 @@ def run(words: Sequence[str], world: World) -> int:
     """The command that ``words`` ask for, in the world that ``world`` makes, and its exit status: 0 unless the command
     says another. Raises Failure, StoreError.
     """
+    if words[:1] == [UNFINISHED]:
+        from calicoctl import suggestions
+
+        suggestions.run(words[1:], world)
+        return 0
     found = find(words)
     if isinstance(found.command, Branch):
         _show_branch(found, found.command, world)

@@ -71,6 +71,7 @@ ROOT = Branch(
     {
         "apply": Leaf("apply", "Create resources, or update those that exist"),
         "cluster": _CLUSTER,
+        "completion": Leaf("completion", "Print a script that completes commands with the tab key"),
         "create": Leaf("create", "Create resources"),
         "datastore": _DATASTORE,
         "delete": Leaf("delete", "Delete resources"),
