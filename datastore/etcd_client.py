@@ -100,6 +100,20 @@ class EtcdClient:
         """Raises Unanswered where it may have been done, Unavailable where it was not; Forbidden, Rejected."""
         return await self._ask(wire.TXN, wire.txn_request(txn), wire.txn_answer, self._patience_s, is_read=False)
 
+    async def grant(self, ttl_s: int) -> int:
+        """A lease for keys that end with it. Raises as :meth:`write`; one that nobody uses ends by itself."""
+        return await self._ask(wire.GRANT, wire.grant_request(ttl_s), wire.grant_answer, self._patience_s, is_read=True)
+
+    async def time_to_live_s(self, lease: int) -> int:
+        """Below zero for one that is not there. Raises Unavailable, Forbidden."""
+        request, read = wire.lease_request(lease), wire.time_to_live_answer
+        return await self._ask(wire.TIME_TO_LIVE, request, read, self._patience_s, is_read=True)
+
+    async def revoke(self, lease: int) -> None:
+        """Its keys go with it. Raises as :meth:`write`."""
+        request, read = wire.lease_request(lease), wire.revoke_answer
+        await self._ask(wire.REVOKE, request, read, self._patience_s, is_read=False)
+
     async def watch(
         self, key: bytes, end: bytes, *, start: int, wants_before: bool
     ) -> AsyncGenerator[wire.Heard, None]:

@@ -15,6 +15,9 @@ RANGE = "/etcdserverpb.KV/Range"
 TXN = "/etcdserverpb.KV/Txn"
 WATCH = "/etcdserverpb.Watch/Watch"
 AUTHENTICATE = "/etcdserverpb.Auth/Authenticate"
+GRANT = "/etcdserverpb.Lease/LeaseGrant"
+REVOKE = "/etcdserverpb.Lease/LeaseRevoke"
+TIME_TO_LIVE = "/etcdserverpb.Lease/LeaseTimeToLive"
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MASK = (1 << 64) - 1
@@ -31,11 +34,15 @@ class Malformed(Exception):
 
 
 class Stored(NamedTuple):
-    """One key as it is, or was, stored. Of a deletion only ``key`` and ``mod_revision`` are there."""
+    """One key as it is, or was, stored. Of a deletion only ``key`` and ``mod_revision`` are there.
+
+    ``lease``: with which it ends; 0 for one that stays.
+    """
 
     key: bytes
     value: bytes
     mod_revision: int
+    lease: int = 0
 
 
 class Found(NamedTuple):
@@ -74,6 +81,7 @@ class Range(NamedTuple):
 class Put(NamedTuple):
     key: bytes
     value: bytes
+    lease: int = 0
 
 
 class Delete(NamedTuple):
@@ -155,6 +163,15 @@ def authenticate_request(user: str, password: str) -> bytes:
     return _bytes(1, user.encode()) + _bytes(2, password.encode())
 
 
+def grant_request(ttl_s: int) -> bytes:
+    return _number(1, ttl_s)
+
+
+def lease_request(lease: int) -> bytes:
+    """To revoke it, and to ask how long it has to live."""
+    return _number(1, lease)
+
+
 def _compare(compare: Compare) -> bytes:
     return (
         _number(2, compare.what)
@@ -169,7 +186,7 @@ def _op(op: Op) -> bytes:
         case Range():
             return _message(_OP_RANGE, range_request(op))
         case Put():
-            return _message(_OP_PUT, _bytes(1, op.key) + _bytes(2, op.value))
+            return _message(_OP_PUT, _bytes(1, op.key) + _bytes(2, op.value) + _number(3, op.lease))
         case Delete():
             return _message(_OP_DELETE, _bytes(1, op.key) + _number(3, 1))
         case Txn():
@@ -216,6 +233,24 @@ def authenticate_answer(data: bytes) -> str:
     return next((_as_bytes(value).decode() for field, value in _fields(data) if field == 2), "")
 
 
+def grant_answer(data: bytes) -> int:
+    """The lease."""
+    return _signed_field(data, 2)
+
+
+def time_to_live_answer(data: bytes) -> int:
+    """Seconds; below zero for a lease that is not there."""
+    return _signed_field(data, 3)
+
+
+def revoke_answer(data: bytes) -> None:
+    """Says nothing."""
+
+
+def _signed_field(data: bytes, number: int) -> int:
+    return next((_as_signed(value) for field, value in _fields(data) if field == number), 0)
+
+
 def _answer(data: bytes) -> Answer:
     for field, value in _fields(data):
         if field == _OP_RANGE:
@@ -238,7 +273,7 @@ def _found(data: bytes, *, stored_in: int) -> Found:
 
 
 def _stored(data: bytes) -> Stored:
-    key, value, mod_revision = b"", b"", 0
+    key, value, mod_revision, lease = b"", b"", 0, 0
     for field, found in _fields(data):
         if field == 1:
             key = _as_bytes(found)
@@ -246,7 +281,9 @@ def _stored(data: bytes) -> Stored:
             mod_revision = _as_signed(found)
         elif field == 5:
             value = _as_bytes(found)
-    return Stored(key, value, mod_revision)
+        elif field == 6:
+            lease = _as_signed(found)
+    return Stored(key, value, mod_revision, lease)
 
 
 def _event(data: bytes) -> Event:

@@ -65,16 +65,24 @@ class Client:
         self._is_closed = False
 
     async def ask(
-        self, method: str, path: str, asked: Asked, *, query: Query | None = None, body: Json | None = None
+        self,
+        method: str,
+        path: str,
+        asked: Asked,
+        *,
+        query: Query | None = None,
+        body: Json | None = None,
+        is_strategic: bool = False,
     ) -> Json:
-        """The answer's JSON. A PATCH is a merge patch.
+        """The answer's JSON. A PATCH is a merge patch, unless it ``is_strategic``.
 
         Raises the StoreError that the answer, or the lack of one, stands for.
         """
         deadline = asyncio.get_running_loop().time() + REQUEST_PATIENCE_S
+        patch = "strategic-merge-patch+" if is_strategic else "merge-patch+"
         tries = 0
         while True:
-            code, retry_after, text = await self._once(method, path, asked, query, body)
+            code, retry_after, text = await self._once(method, path, asked, query, body, patch)
             if code < 300:
                 return _parsed(text)
             tries += 1
@@ -101,7 +109,7 @@ class Client:
         tries = 0
         while True:
             async with AsyncExitStack() as attempt:
-                request = self._request("GET", path, asked, query, None, total_s=None)
+                request = self._request("GET", path, asked, query, None, "", total_s=None)
                 response = await attempt.enter_async_context(request)
                 if response.status == 200:
                     stack.push_async_exit(attempt.pop_all())
@@ -121,20 +129,29 @@ class Client:
             await self._session.close()
 
     async def _once(
-        self, method: str, path: str, asked: Asked, query: Query | None, body: Json | None
+        self, method: str, path: str, asked: Asked, query: Query | None, body: Json | None, patch: str
     ) -> tuple[int, str, str]:
+        kind = patch if method == "PATCH" else ""
         with self._told(asked):
-            async with self._request(method, path, asked, query, body, total_s=REQUEST_PATIENCE_S) as response:
+            async with self._request(method, path, asked, query, body, kind, total_s=REQUEST_PATIENCE_S) as response:
                 return response.status, response.headers.get("Retry-After", ""), await response.text()
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, asked: Asked, query: Query | None, body: Json | None, *, total_s: float | None
+        self,
+        method: str,
+        path: str,
+        asked: Asked,
+        query: Query | None,
+        body: Json | None,
+        kind: str,
+        *,
+        total_s: float | None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         self.requests[asked.verb] += 1
         headers = self._credentials.headers()
         if body is not None:
-            headers["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
+            headers["Content-Type"] = f"application/{kind}json"
         async with self._connections().request(
             method,
             self._access.server + path,
