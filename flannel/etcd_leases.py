@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from datastore import etcd_wire as wire
@@ -104,6 +105,9 @@ class EtcdLeases:
             log.error(text)
 
     # --- the own lease --------------------------------------------------------------------------------------------
+
+    async def asked_addresses(self) -> tuple[IPv4Address | None, IPv6Address | None]:
+        return None, None
 
     async def held(self, attributes: Attributes) -> Attributes | None:
         found = await self._client.range(self._layout.all())

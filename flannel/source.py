@@ -8,6 +8,7 @@ another, and says nothing while the datastore is away; ``keep`` renews for as lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from flannel.lease import Attributes, Lease
@@ -28,6 +29,10 @@ class Source(Protocol):
 
     async def config(self) -> NetConf:
         """Waits for one that can be used, where it may still come. Raises BadDocument where it may not."""
+        ...
+
+    async def asked_addresses(self) -> tuple[IPv4Address | None, IPv6Address | None]:
+        """Which public addresses an operator wants this node to have, where the datastore has a place to say so."""
         ...
 
     async def held(self, attributes: Attributes) -> Attributes | None:
