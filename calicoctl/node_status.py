@@ -1,7 +1,8 @@
 """``calicoctl node status``: does Calico run on this machine, and how are its BGP sessions?
 
 Processes count when they share this one's network: what else runs on the machine is another node's. The speaker is
-asked over its control socket; one that answers there runs, whatever its process is called.
+asked over its control socket; one that answers there runs, whatever its process is called. What felix has for a person
+to know comes last, on standard error: what programs read is upstream's, letter for letter.
 Source: Calico calicoctl/commands/node/status.go.
 """
 
@@ -40,16 +41,19 @@ class Unanswered(Exception):
 
 
 class Machine(NamedTuple):
-    """``commands``: how each process of this node was called; ``ask`` has the speaker's answer, raising Unanswered."""
+    """``commands``: how each process of this node was called; ``ask`` has the speaker's answer, raising Unanswered;
+    ``notes``: what felix has for a person to know.
+    """
 
     is_root: bool
     commands: Sequence[Words]
     ask: Callable[[int], Sequence[str]]
+    notes: Callable[[], Sequence[str]] = tuple
 
 
 def run(terminal: Terminal) -> None:
     """Raises Failure."""
-    show(terminal, Machine(os.geteuid() == 0, tuple(_commands()), _ask))
+    show(terminal, Machine(os.geteuid() == 0, tuple(_commands()), _ask, _notes))
 
 
 def show(terminal: Terminal, machine: Machine) -> None:
@@ -66,6 +70,8 @@ def show(terminal: Terminal, machine: Machine) -> None:
         for version, answer in answers.items():
             _show_speaker(terminal, machine, version, answer)
     terminal.say("")
+    for note in machine.notes():
+        terminal.write_error(f"Note: {note}\n")
 
 
 def _runs(machine: Machine, *words: str) -> bool:
@@ -114,6 +120,15 @@ def _commands() -> Iterator[Words]:
                 yield tuple((folder / "cmdline").read_text(errors="replace").split("\0"))
         except OSError:  # it has ended, or is no business of ours
             continue
+
+
+def _notes() -> Sequence[str]:
+    from felix import probes
+
+    try:
+        return probes.notes()
+    except (OSError, ValueError):  # its health is not served, or it is upstream's
+        return ()
 
 
 def _ask(version: int) -> Sequence[str]:

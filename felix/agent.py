@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 from typing import Any
 
+from datastore.events import Herald
 from datastore.store import Store, StoreError
 from felix import changes_log, mtu
 from felix.bgp_client import BgpClient, Line
@@ -33,6 +34,7 @@ from felix.fib.status import Applied
 from felix.firewall.reconciler import Machine
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
+from felix.notes import Notes, overruled
 from felix.pods import Pods, Surroundings, Veths
 from felix.protection import Protection
 from felix.reach import local
@@ -59,8 +61,8 @@ log = logging.getLogger("felix")
 @dataclass(frozen=True, slots=True)
 class World:
     """What is outside of felix. ``offer_mtu`` tells CNI plugins of an MTU in bytes; it returns why it could not, or "".
-    ``read_machine`` looks at devices and addresses, as start-up does. ``wall_ns`` is the time of day in nanoseconds
-    since 1970.
+    ``read_machine`` looks at devices and addresses, as start-up does; ``herald`` tells people. ``wall_ns`` is the time
+    of day in nanoseconds since 1970.
     """
 
     store: Store
@@ -72,6 +74,7 @@ class World:
     speaker: Line
     offer_mtu: Callable[[int], str]
     read_machine: ReadMachine
+    herald: Herald
     environ: Mapping[str, str]
     wall_ns: Callable[[], int]
     random: Random
@@ -92,6 +95,7 @@ class Agent:
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._node, self._world = node, world
+        self.notes = Notes(lambda event: world.herald.announce(event, reporter="calico-node", host=node))
         self._on_ready, self._is_announced = on_ready, False
         self.health = Health(Part.DATASTORE, Part.DATAPLANE, Part.CNI)
         self._dataplane = Dataplane(
@@ -141,6 +145,7 @@ class Agent:
             "tunnels": self._tunnels.run(),
             "protection": self._protection.run(),
             "node": self._standing.run(),
+            "notes": self.notes.run(),
             "spool": self.commands.keep_draining(),
         }
         async with asyncio.TaskGroup() as tasks:
@@ -213,6 +218,7 @@ class Agent:
         view = self._dataplane.view
         if view.can_place_remote:
             self._report_mtu()
+            self.notes.report("pools", overruled(view.pools.values(), self._world.environ))
             self._report(Part.CONFIGURATION, is_ready=True, why="; ".join(view.configured.troubles))
 
     def _offered_mtu_bytes(self) -> int:
@@ -221,8 +227,10 @@ class Agent:
 
     def _report_mtu(self) -> None:
         """Pods keep the MTU that they were born with; those that have more than is offered now are named."""
-        troubles = [self._world.offer_mtu(self._offered_mtu_bytes()), *(str(pod) for pod in self._large_pods())]
+        large = self._large_pods()
+        troubles = [self._world.offer_mtu(self._offered_mtu_bytes()), *(str(pod) for pod in large)]
         self._report(Part.MTU, is_ready=True, why="; ".join(filter(None, troubles)))
+        self.notes.report("mtu", (pod.event() for pod in large))
 
     def _large_pods(self) -> tuple[mtu.LargePod, ...]:
         links = self._dataplane.reconciler.mirror.actual.links.values()

@@ -18,6 +18,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from datastore.events import Event
+from datastore.resource import Key
 from datastore.resources import EncapMode, IPPool, WorkloadEndpoint
 from felix.fib.model import Link
 from felix.reach.local import pod_name
@@ -72,6 +74,8 @@ def of_pod(asked_bytes: int, offered_bytes: int) -> int:
 class LargePod:
     """A pod whose full packets do not fit any more. ``str`` is for the log, the event and the status."""
 
+    about: Key
+    uid: str
     name: str
     device: str
     mtu_bytes: int
@@ -80,12 +84,20 @@ class LargePod:
     def __str__(self) -> str:
         return f"pod {self.name} ({self.device}) has MTU {self.mtu_bytes}, the network offers {self.offered_bytes}"
 
+    def event(self) -> Event:
+        remedy = "its TCP connections are clamped; a new pod in its place has the right one"
+        return Event(self.about, "MTUTooLarge", f"{self}: {remedy}", self.uid)
+
+
+def _pod_of(endpoint: WorkloadEndpoint) -> Key:
+    return Key("Pod", endpoint.pod or endpoint.container, endpoint.resource.namespace)
+
 
 def too_large(endpoints: Iterable[WorkloadEndpoint], links: Iterable[Link], offered_bytes: int) -> tuple[LargePod, ...]:
     """The pods of this node with a higher MTU than is offered now, by name. ``links`` must have the pods' devices."""
     sizes = {link.name: link.mtu_bytes for link in links}
     found = [
-        LargePod(pod_name(each), each.device, sizes[each.device], offered_bytes)
+        LargePod(_pod_of(each), each.resource.uid, pod_name(each), each.device, sizes[each.device], offered_bytes)
         for each in endpoints
         if sizes.get(each.device, 0) > offered_bytes
     ]

@@ -29,12 +29,23 @@ def felix(quality: str) -> str:
 
 def why(address: str) -> str:
     """What felix says of the way to ``address`` from this node. Raises OSError when it does not answer."""
+    return _page(f"/why/{address}")
+
+
+def notes() -> list[str]:
+    """What felix has for a person to know. Raises OSError when it does not answer."""
+    return _page("/notes").splitlines()
+
+
+def _page(path: str) -> str:
     host = os.environ.get("FELIX_HEALTHHOST", "localhost")
     port = int(os.environ.get("FELIX_HEALTHPORT", "9099"))
     with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
-        connection.sendall(f"GET /why/{address} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        said = connection.makefile("rb").read()
-    return said.partition(b"\r\n\r\n")[2].decode()
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    if b" 200 " not in head.partition(b"\r\n")[0]:
+        raise OSError(f"felix answered {head[:80]!r}")
+    return body.decode()
 
 
 def _http_status(host: str, port: int, path: str) -> int:

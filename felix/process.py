@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from datastore.events import herald_of
 from datastore.store import Store
 from felix import health_server
 from felix.agent import Agent, World
@@ -55,8 +56,10 @@ async def run(config: FelixConfig, connect: Connect, *, on_ready: Callable[[], N
 
 
 async def _open(config: FelixConfig, connect: Connect) -> World:
+    store = connect(ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore"))
     return World(
-        store=connect(ThreadPoolExecutor(max_workers=1, thread_name_prefix="datastore")),
+        store=store,
+        herald=herald_of(store),
         kernel=await NetlinkKernel.open(),
         filters=ThisMachine(),
         journal=FileJournal(config.state_folder / "felix-routes"),
@@ -76,7 +79,9 @@ async def _run(agent: Agent, config: FelixConfig) -> None:
         tasks.create_task(agent.run(), name="agent")
         tasks.create_task(_serve_cni(agent), name="cni")
         if config.health_port:
-            serving = health_server.serve(agent.health, agent.why, config.health_host, config.health_port)
+            serving = health_server.serve(
+                agent.health, agent.why, agent.notes.lines, config.health_host, config.health_port
+            )
             tasks.create_task(serving, name="health")
 
 

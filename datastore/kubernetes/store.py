@@ -22,8 +22,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from datastore.events import Event
 from datastore.kubernetes import nodes, objects, pods, profiles
 from datastore.kubernetes.client import Client, Json
+from datastore.kubernetes.events import announce
 from datastore.kubernetes.groups import VIEWS, WITH_STATUS, Group, choose
 from datastore.kubernetes.tell import Teller
 from datastore.kubernetes.trouble import Asked, no_definition
@@ -190,6 +192,9 @@ class KubernetesStore:
                     events = await stream.read()
             if clock() - begun < _SHORTEST_WATCH_S:
                 raise Unavailable(f"the API server ends watches of {view.resource} at once")
+
+    async def announce(self, event: Event, *, reporter: str, host: str) -> None:
+        await announce(self._client, event, reporter=reporter, host=host, now=_now())
 
     async def close(self) -> None:
         await self._client.close()

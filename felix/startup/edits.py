@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datastore.codec import encode
 from datastore.names import of_cidr
 from datastore.resource import Resource
 from datastore.resources import IPPool
-from felix.startup.pools import FIELDS, variable_of
+from felix.startup import environment, pools
+from felix.startup.detect import Interface
+from felix.startup.environment import Environ
+from felix.startup.pools import FIELDS, Network, variable_of
 
 ANNOTATION = "startup.tortie.dev/wrote"
 GENERATION = "POD_TEMPLATE_GENERATION"
@@ -30,11 +33,19 @@ Spec = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``creates`` before ``updates``: there is a pool to take addresses from at every moment. ``said``: for the log."""
+    """``creates`` before ``updates``: there is a pool to take addresses from at every moment. ``said`` of what is done;
+    ``overruled``: what the environment says and nobody follows, for as long as that is so.
+    """
 
     creates: Sequence[Resource] = ()
     updates: Sequence[Resource] = ()
-    said: Sequence[str] = field(default_factory=tuple)
+    said: Sequence[str] = ()
+    overruled: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """For the log."""
+        return [*self.said, *self.overruled]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +56,34 @@ class _Note:
     spec: Spec
 
 
-def plan(wanted: IPPool | None, stored: Iterable[IPPool], *, generation: int, is_cidr_given: bool) -> Plan:
-    """What to write about the pools of ``wanted``'s family.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the environment says of one family's pool.
 
-    Args:
-        generation: of the DaemonSet whose pod this is; 0 where there is none, and then nothing is changed.
-        is_cidr_given: the environment names the network; one that start-up chose by itself changes nothing.
+    ``generation``: of the DaemonSet whose pod this is; 0 where there is none, and then nothing is changed.
+    ``is_cidr_given``: it names the network; one that start-up chose by itself changes nothing. ``given``: the fields
+    that it names; of the others nothing is told.
     """
+
+    pool: IPPool | None
+    generation: int
+    is_cidr_given: bool
+    given: frozenset[str]
+
+
+def asked(environ: Environ, version: int, *, hosts: Iterable[Interface] = (), ula: Network | None = None) -> Asked:
+    """``hosts`` and ``ula`` as :func:`felix.startup.pools.wanted` takes them. Raises BadEnvironment."""
+    return Asked(
+        pools.wanted(environ, version, hosts=hosts, ula=ula),
+        environment.number(environ, GENERATION, default=0, low=0, high=1 << 62),
+        pools.is_cidr_given(environ, version),
+        pools.given(environ, version),
+    )
+
+
+def plan(asked: Asked, stored: Iterable[IPPool]) -> Plan:
+    """What to write about the pools of the family of what is asked for."""
+    wanted, generation = asked.pool, asked.generation
     if wanted is None:
         return Plan()
     pools = [pool for pool in stored if pool.cidr.version == wanted.cidr.version]
@@ -60,10 +92,11 @@ def plan(wanted: IPPool | None, stored: Iterable[IPPool], *, generation: int, is
         return Plan(creates=[made], said=[f"pool {made.name} created: {wanted.cidr}, blocks /{wanted.block_size}"])
     own = [(pool, note) for pool in pools if (note := _note_of(pool.resource)) is not None]
     if not own:
-        return Plan(said=_in_vain(wanted, pools, generation, is_cidr_given=is_cidr_given))
+        return Plan(overruled=_in_vain(wanted, pools, asked))
     if generation <= max(note.generation for _, note in own):
-        return Plan(said=_in_vain(wanted, [pool for pool, _ in own], generation, is_cidr_given=is_cidr_given))
-    same = [(pool, note) for pool, note in own if pool.cidr == wanted.cidr or (not is_cidr_given and not pool.disabled)]
+        return Plan(overruled=_in_vain(wanted, [pool for pool, _ in own], asked))
+    may_differ = not asked.is_cidr_given
+    same = [each for each in own if each[0].cidr == wanted.cidr or (may_differ and not each[0].disabled)]
     if same:
         return _change(wanted, same[0], own, generation)
     return _move(wanted, own, pools, generation)
@@ -73,7 +106,7 @@ def _change(wanted: IPPool, one: tuple[IPPool, _Note], own: Sequence[tuple[IPPoo
     """The network is the same: the pool follows, and takes its place again if it was disabled for another."""
     pool, note = one
     if edited := _edited(pool, note, wanted):
-        return Plan(said=edited)
+        return Plan(overruled=edited)
     updated = _noted(_with_fields_of(wanted, pool), generation)
     said = [*_changes(pool, wanted), *_block_size_stays(pool, wanted)]
     if pool.disabled:
@@ -88,11 +121,12 @@ def _move(wanted: IPPool, own: Sequence[tuple[IPPool, _Note]], pools: Sequence[I
     variable = variable_of("cidr", wanted.cidr.version)
     if in_the_way:
         other = in_the_way[0]
-        return Plan(said=[f"{variable}={wanted.cidr} is not taken: it overlaps pool {other.name} {other.cidr}"])
+        return Plan(overruled=[f"{variable}={wanted.cidr} is not taken: it overlaps pool {other.name} {other.cidr}"])
     active = [(pool, note) for pool, note in own if not pool.disabled]
     for pool, note in active:
         if edited := _edited(pool, note, replace(wanted, cidr=pool.cidr)):
-            return Plan(said=[*edited, f"{variable}={wanted.cidr} is not taken, because pool {pool.name} was changed"])
+            because = f"{variable}={wanted.cidr} is not taken, because pool {pool.name} was changed"
+            return Plan(overruled=[*edited, because])
     taken = {pool.name for pool in pools}
     name = wanted.name if wanted.name not in taken else f"{wanted.name}-{of_cidr(wanted.cidr)}"
     made = _noted(replace(wanted, resource=replace(wanted.resource, name=name)), generation)
@@ -127,20 +161,21 @@ def _edited(pool: IPPool, note: _Note, wanted: IPPool) -> list[str]:
     ]
 
 
-def _in_vain(wanted: IPPool, pools: Sequence[IPPool], generation: int, *, is_cidr_given: bool) -> list[str]:
+def _in_vain(wanted: IPPool, pools: Sequence[IPPool], asked: Asked) -> list[str]:
     """Lines about what the environment says and nobody follows."""
     pool = next((pool for pool in pools if pool.cidr == wanted.cidr), None) or next(
-        (pool for pool in pools if pool.name == wanted.name and not is_cidr_given), None
+        (pool for pool in pools if pool.name == wanted.name and not asked.is_cidr_given), None
     )
     if pool is None:
         return []
-    note, asked = _note_of(pool.resource), _fields(wanted)
-    spec = {name: value for name, value in _fields(pool).items() if name in FIELDS and value != asked[name]}
+    note, values = _note_of(pool.resource), _fields(wanted)
+    spec = {name: value for name, value in _fields(pool).items() if name in asked.given and value != values.get(name)}
     if note is None or any(value != note.spec.get(name) for name, value in spec.items()):
-        return [_kept(pool, name, value, asked[name]) for name, value in spec.items()]
+        return [_kept(pool, name, value, values[name]) for name, value in spec.items()]
     return [
         f"pool {pool.name} keeps {name} {_told(value)}, which generation {note.generation} of the DaemonSet wrote; "
-        f"{variable_of(name, pool.cidr.version)} says {_told(asked[name])}, but this pod is of generation {generation}"
+        f"{variable_of(name, pool.cidr.version)} says {_told(values[name])}, "
+        f"but this pod is of generation {asked.generation}"
         for name, value in spec.items()
     ]
 

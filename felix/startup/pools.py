@@ -105,6 +105,11 @@ def is_cidr_given(environ: Environ, version: int) -> bool:
     return bool(environ.get(f"{_FAMILIES[version].prefix}_CIDR", "").strip())
 
 
+def given(environ: Environ, version: int) -> frozenset[str]:
+    """The fields whose variables the environment has."""
+    return frozenset(name for name in FIELDS if environ.get(variable_of(name, version), "").strip())
+
+
 def modes_from(environ: Environ) -> tuple[EncapMode, EncapMode]:
     """ipipMode and vxlanMode of the first IPv4 pool. Raises BadEnvironment."""
     return _modes(environ, 4)

@@ -15,7 +15,7 @@ from datastore.initial import initialise
 from datastore.resource import Key, Resource
 from datastore.resources import IPPool
 from datastore.store import Conflict, Exists, Missing, Store, Unavailable
-from felix.startup import address, defaults, detect, edits, environment, pools
+from felix.startup import address, defaults, detect, edits
 from felix.startup.detect import Machine
 from felix.startup.environment import Environ
 from felix.startup.name import node_name, remember
@@ -31,14 +31,13 @@ async def start_up(store: Store, environ: Environ, *, read_machine: ReadMachine)
     """Do it all; returns lines that say what was done. Raises BadEnvironment, StoreError, KernelUnavailable."""
     name = node_name(environ)
     machine = await read_machine(destinations(environ))
-    generation = environment.number(environ, edits.GENERATION, default=0, low=0, high=1 << 62)
-    first = {version: pools.wanted(environ, version, hosts=machine.addresses, ula=_ula()) for version in (4, 6)}
+    first = [edits.asked(environ, version, hosts=machine.addresses, ula=_ula()) for version in (4, 6)]
     if environ.get("WAIT_FOR_DATASTORE", "").lower() == "true":
         await _reach(store)
     said = await register(store, name, environ, machine)
     await initialise(store, new_guid=lambda: secrets.token_hex(16), cluster_type=_cluster_type(environ))
-    for version, wanted in first.items():
-        said += await _write_pools(store, wanted, generation, is_cidr_given=pools.is_cidr_given(environ, version))
+    for wanted in first:
+        said += await _write_pools(store, wanted)
     await _write_defaults(store, name, environ)
     remember(name)
     return said
@@ -79,19 +78,19 @@ async def _reach(store: Store) -> None:
 # --- pools and settings -------------------------------------------------------------------------------------------
 
 
-async def _write_pools(store: Store, wanted: IPPool | None, generation: int, *, is_cidr_given: bool) -> list[str]:
+async def _write_pools(store: Store, asked: edits.Asked) -> list[str]:
     for _ in range(_TRIES):
         stored = await readable(store, IPPool, "IPPool")
-        plan = edits.plan(wanted, stored, generation=generation, is_cidr_given=is_cidr_given)
+        plan = edits.plan(asked, stored)
         try:
             for pool in plan.creates:
                 await store.create(pool)
             for pool in plan.updates:
                 await store.update(pool)
-            return list(plan.said)
+            return plan.lines
         except (Conflict, Exists, Missing):
             continue
-    raise Conflict(Key("IPPool", wanted.name if wanted is not None else ""))
+    raise Conflict(Key("IPPool", asked.pool.name if asked.pool is not None else ""))
 
 
 async def _write_defaults(store: Store, name: str, environ: Environ) -> None:

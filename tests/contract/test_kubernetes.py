@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from datastore.codec import decode, encode
+from datastore.events import Event, herald_of
 from datastore.follow import Batch, follow
 from datastore.kubernetes.client import Client
 from datastore.kubernetes.groups import Group, collection
@@ -124,6 +125,19 @@ async def test_nodes_are_made_and_deleted_by_kubernetes_alone(server: KubeServer
             await store.delete(Key("Node", "n1"))
         with pytest.raises(Missing, match='nodes "n2" not found'):
             await store.get(Key("Node", "n2"))
+
+
+async def test_an_event_is_an_objects_own_and_told_again_is_counted(server: KubeServer) -> None:
+    async with made(server, PODS, pod("p1", "n1")), opened(server.store()) as store:
+        uid = (await server.do("GET", f"{PODS}/p1"))["metadata"]["uid"]
+        event = Event(Key("Pod", "p1", "default"), "MTUTooLarge", "pod default/p1 is large", uid)
+        for _ in range(2):
+            await herald_of(store).announce(event, reporter="calico-node", host="n1")
+        field = f"involvedObject.uid%3D{uid}"
+        (shown,) = (await server.do("GET", f"/api/v1/namespaces/default/events?fieldSelector={field}"))["items"]
+        assert (shown["reason"], shown["message"], shown["count"]) == ("MTUTooLarge", "pod default/p1 is large", 2)
+        pools = Event(Key("IPPool", "a"), "EditWins", "pool a keeps ipipMode Never")
+        await herald_of(store).announce(pools, reporter="calico-node", host="n1")
 
 
 def endpoint(name: str, on: str, address: str, container: str = "c1") -> Resource:

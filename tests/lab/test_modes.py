@@ -57,6 +57,8 @@ def test_pods_that_were_born_with_a_larger_mtu_keep_working_and_are_named(
         named = f"pod default/{A[1]} ("
         own_lab.eventually(lambda: named in own_lab.log("node1", "felix"), what="the pod is named in the log")
         assert f"has MTU 1500, the network offers {mtu}" in own_lab.log("node1", "felix")
+        told = own_lab.run("node1", "sh", "-c", "calicoctl node status 2>&1")
+        assert f"has MTU 1500, the network offers {mtu}: its TCP connections are clamped" in told
         own_lab.eventually(lambda: _clamps(own_lab) == {mtu - TCP_AND_IP_BYTES}, what="connections are told the size")
     own_lab.eventually(lambda: not _clamps(own_lab), what="without such pods nothing is clamped")
 

@@ -16,6 +16,7 @@ from random import Random
 from bgp.daemon import BgpConfig, Daemon
 from bgp.daemon import World as BgpWorld
 from bgp.learned import Confirmed, InSync, from_line
+from datastore.events import Silence
 from datastore.memory import Memory, MemoryStore
 from felix.agent import Agent
 from felix.agent import World as FelixWorld
@@ -131,6 +132,7 @@ class SimNode:
             speaker=SpeakerLine(open_host(self._local, HERE, life)),
             offer_mtu=lambda _: "",
             read_machine=self._look_at_machine,
+            herald=Silence(),
             environ={},
             wall_ns=self.around.wall_ns,
             random=life.random,

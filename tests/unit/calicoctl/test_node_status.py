@@ -41,7 +41,11 @@ NO_PEERS = """0001 BIRD v1.6.8 ready.
 
 
 def shown(
-    answers: Mapping[int, str], *, commands: Sequence[Sequence[str]] = (FELIX, SPEAKER), is_root: bool = True
+    answers: Mapping[int, str],
+    *,
+    commands: Sequence[Sequence[str]] = (FELIX, SPEAKER),
+    is_root: bool = True,
+    notes: Sequence[str] = (),
 ) -> str:
     """What the command writes; a speaker without an answer has no socket."""
     said: list[str] = []
@@ -52,7 +56,7 @@ def shown(
         return answers[version].splitlines()
 
     try:
-        node_status.show(a_terminal(said), Machine(is_root, commands, ask))
+        node_status.show(a_terminal(said), Machine(is_root, commands, ask, lambda: notes))
     except Failure as failure:
         said.append(f"error: {failure}\n")
     return "".join(said)
@@ -175,3 +179,8 @@ def _answer_once(listener: socket.socket, reply: str) -> None:
     with connection:
         connection.recv(100)
         connection.sendall(reply.encode())
+
+
+def test_what_felix_has_for_a_person_to_know_comes_after_upstreams_output() -> None:
+    plain = shown({4: MESH})
+    assert shown({4: MESH}, notes=["pool a keeps ipipMode Never"]) == f"{plain}Note: pool a keeps ipipMode Never\n"

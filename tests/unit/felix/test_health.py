@@ -5,7 +5,9 @@ from felix.health_server import _response
 
 
 def ask(health: Health, request: bytes) -> bytes:
-    return _response(health, lambda address: f"{address} goes by 10.0.0.0/26\n", request)
+    return _response(
+        health, lambda address: f"{address} goes by 10.0.0.0/26\n", lambda: ["pod default/a is large"], request
+    )
 
 
 def test_a_part_that_has_not_reported_is_not_ready() -> None:
@@ -48,3 +50,7 @@ def test_probes_get_200_or_503() -> None:
 def test_the_way_to_an_address_can_be_asked_for() -> None:
     assert ask(Health(), b"GET /why/10.0.0.7 HTTP/1.1\r\n").endswith(b"10.0.0.7 goes by 10.0.0.0/26\n")
     assert ask(Health(), b"GET /why/nonsense HTTP/1.1\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_what_a_person_should_know_is_a_line_each() -> None:
+    assert ask(Health(), b"GET /notes HTTP/1.1\r\n").endswith(b"\r\n\r\npod default/a is large\n")
