@@ -34,11 +34,13 @@ from felix.fib.status import Applied
 from felix.firewall.reconciler import Machine
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
+from felix.metrics import Commanded, Datastore, Figures, Usage
 from felix.notes import Notes, overruled
 from felix.pods import Pods, Surroundings, Veths
 from felix.protection import Protection
 from felix.reach import local
 from felix.receivers import Receivers
+from felix.settings import Settings
 from felix.startup.run import ReadMachine
 from felix.startup.standing import Standing
 from felix.tunnel_addresses import TunnelAddresses
@@ -82,7 +84,7 @@ class World:
 
 class Agent:
     """``node`` is this node's name; ``on_ready`` is called once, when the node can take pods and its own routes are in
-    the kernel.
+    the kernel; ``on_settings`` with the settings whenever they may be others.
     """
 
     def __init__(
@@ -93,10 +95,14 @@ class Agent:
         refresh_s: float = REFRESH_S,
         address_poll_s: float | None = None,
         on_ready: Callable[[], None] = lambda: None,
+        on_settings: Callable[[Settings], None] = lambda _: None,
     ) -> None:
         self._node, self._world = node, world
         self.notes = Notes(lambda event: world.herald.announce(event, reporter="calico-node", host=node))
         self._on_ready, self._is_announced = on_ready, False
+        self._on_settings = on_settings
+        self._started_s = 0.0
+        self._first_ready_s: float | None = None
         self.health = Health(Part.DATASTORE, Part.DATAPLANE, Part.CNI)
         self._dataplane = Dataplane(
             node,
@@ -137,6 +143,7 @@ class Agent:
 
     async def run(self) -> None:
         """Until cancelled; then everything is left as it is."""
+        self._started_s = _now()
         parts: dict[str, Coroutine[Any, Any, None]] = {
             "feed": self._feed.run(),
             "reconciler": self._dataplane.reconciler.run(),
@@ -167,6 +174,32 @@ class Agent:
     def why(self, address: Address) -> str:
         """Which route carries packets there, and for what reason: some lines."""
         return "".join(f"{line}\n" for line in why_address(address, self._dataplane.evidence()))
+
+    def metrics_trouble(self, why: str) -> None:
+        """Metrics are not served, for this reason; "" when they are. The node works all the same."""
+        self._report(Part.METRICS, is_ready=True, why=why)
+
+    def figures(self, usage: Usage | None) -> Figures:
+        """What monitoring may know, at this moment."""
+        reconciler, feed, filters = self._dataplane.reconciler, self._feed, self._protection.counters
+        return Figures(
+            view=self._dataplane.view,
+            desired=reconciler.desired,
+            mirror=reconciler.mirror,
+            ownership=reconciler.ownership,
+            report=reconciler.report(),
+            deciding=reconciler.deciding,
+            applying=reconciler.applying,
+            first_ready_s=self._first_ready_s,
+            filters={"passes": filters.passes, "changes": filters.changes, "failures": filters.failures},
+            datastore=Datastore(feed.updates, feed.lists, not feed.missing, feed.out_of_touch),
+            commands={
+                command.value: Commanded(took, self.commands.failures[command])
+                for command, took in self.commands.took.items()
+            },
+            health=self.health,
+            usage=usage if self._dataplane.view.settings.prometheus_process_metrics_enabled else None,
+        )
 
     # --- parts that are put together from others -----------------------------------------------------------------
 
@@ -219,6 +252,7 @@ class Agent:
         if view.can_place_remote:
             self._report_mtu()
             self.notes.report("pools", overruled(view.pools.values(), self._world.environ))
+            self._on_settings(view.settings)
             self._report(Part.CONFIGURATION, is_ready=True, why="; ".join(view.configured.troubles))
 
     def _offered_mtu_bytes(self) -> int:
@@ -273,6 +307,7 @@ class Agent:
             log.info("health.%s ready=%s why=%r", part.name.lower(), is_ready, why)
         if self.health.is_ready and not self._is_announced:
             self._is_announced = True
+            self._first_ready_s = _now() - self._started_s
             self._on_ready()
 
 
@@ -290,6 +325,10 @@ class _Addresses:
 def _log_changes(applied: Sequence[Applied]) -> None:
     for line in changes_log.lines(applied):
         log.info(line)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _timestamp(wall_ns: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,9 @@ _OWN_ONLY = ("WorkloadEndpoint",)
 
 
 class Feed:
-    """``on_touch`` hears, whenever it changes, what is out of touch and why; "" when nothing is."""
+    """``on_touch`` hears, whenever it changes, what is out of touch and why; "" when nothing is. ``updates`` counts
+    changes by kind, ``lists`` whole lists.
+    """
 
     def __init__(
         self, store: Store, dataplane: Dataplane, *, random: Callable[[], float], on_touch: Callable[[str], None]
@@ -55,6 +58,8 @@ class Feed:
         self._troubles: dict[str, StoreError] = {}
         self._listed = asyncio.Event()
         self._bad_settings: tuple[str, ...] = ()
+        self.updates: Counter[str] = Counter(dict.fromkeys(self._tables, 0))
+        self.lists = 0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -80,6 +85,11 @@ class Feed:
         """The kinds that were never listed, in words; "" when all were."""
         return ", ".join(kind for kind, table in self._tables.items() if not table.in_sync)
 
+    @property
+    def out_of_touch(self) -> int:
+        """Of how many kinds the datastore tells nothing at the moment."""
+        return len(self._troubles)
+
     async def facts(self) -> Facts:
         """What an assignment is decided on. Waits for the first lists; a moment old afterwards."""
         await self.listed()
@@ -95,6 +105,8 @@ class Feed:
     def _take(self, batch: Batch) -> None:
         table = self._tables[batch.kind]
         changed = table.apply(batch)
+        self.updates[batch.kind] += len(changed)
+        self.lists += batch.is_snapshot
         for key in changed & table.rejected.keys():
             log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
         if batch.kind in _OF_THE_VIEW:

@@ -22,6 +22,7 @@ class Part(Enum):
     MTU = "MTU"
     CONFIGURATION = "Configuration"
     NODE = "Node"
+    METRICS = "Metrics"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """felix as a process: opens the machine's kernel, files and sockets, and runs the agent between them.
 
-SIGTERM ends it and leaves the dataplane as it is.
+SIGTERM ends it and leaves the dataplane as it is. SIGUSR1, which upstream's ``calicoctl node diags`` sends, writes what
+monitoring would be told into the log.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import suppress
 
 from datastore.events import herald_of
 from datastore.store import Store
-from felix import health_server
+from felix import exposition, health_server, metrics, process_usage
 from felix.agent import Agent, World
 from felix.bgp_client import UnixLine
 from felix.cni import result
@@ -28,6 +29,7 @@ from felix.fib.journal import FileJournal
 from felix.fib.netlink import NetlinkKernel
 from felix.fib.veth import Veths
 from felix.firewall.machine import ThisMachine
+from felix.metrics_server import MetricsServer, place_of
 from felix.mtu_file import MtuFile
 from felix.startup import reading
 
@@ -42,10 +44,19 @@ async def run(config: FelixConfig, connect: Connect, *, on_ready: Callable[[], N
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     world = await _open(config, connect)
+    scrapes = MetricsServer(lambda: _metrics(agent), on_trouble=lambda why: agent.metrics_trouble(why))
     agent = Agent(
-        config.node, world, refresh_s=config.refresh_s, address_poll_s=config.address_poll_s, on_ready=on_ready
+        config.node,
+        world,
+        refresh_s=config.refresh_s,
+        address_poll_s=config.address_poll_s,
+        on_ready=on_ready,
+        on_settings=lambda settings: scrapes.want(place_of(settings)),
     )
-    running = asyncio.create_task(_run(agent, config), name="felix")
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGUSR1, lambda: log.info("felix.metrics\n%s", _metrics(agent))
+    )
+    running = asyncio.create_task(_run(agent, scrapes, config), name="felix")
     waiting = asyncio.create_task(stopped.wait(), name="signal")
     await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -74,14 +85,18 @@ async def _open(config: FelixConfig, connect: Connect) -> World:
     )
 
 
-async def _run(agent: Agent, config: FelixConfig) -> None:
+def _metrics(agent: Agent) -> str:
+    return exposition.text(metrics.families(agent.figures(process_usage.read())))
+
+
+async def _run(agent: Agent, scrapes: MetricsServer, config: FelixConfig) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(agent.run(), name="agent")
         tasks.create_task(_serve_cni(agent), name="cni")
+        tasks.create_task(scrapes.run(), name="scrapes")
         if config.health_port:
-            serving = health_server.serve(
-                agent.health, agent.why, agent.notes.lines, config.health_host, config.health_port
-            )
+            at = config.health_host, config.health_port
+            serving = health_server.run(agent.health, agent.why, agent.notes.lines, *at)
             tasks.create_task(serving, name="health")
 
 

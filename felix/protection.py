@@ -11,7 +11,7 @@ from random import Random
 from felix.admission import facts
 from felix.firewall.choose import Backend
 from felix.firewall.model import NOTHING
-from felix.firewall.reconciler import Firewall, Machine
+from felix.firewall.reconciler import Counters, Firewall, Machine
 from felix.firewall.rules import Facts, rules
 from felix.firewall_options import modes, options
 from felix.view import View
@@ -58,6 +58,10 @@ class Protection:
         """The kernel holds, for this version of IP, what follows from the view as it is now."""
         is_asked = self._asked == (self._view.map_version, self._firewall.backend)
         return is_asked and self._firewall.is_settled(version)
+
+    @property
+    def counters(self) -> Counters:
+        return self._firewall.counters
 
     @property
     def trouble(self) -> str:

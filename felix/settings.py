@@ -69,6 +69,15 @@ class ClusterRoutes(Enum):
     NO_ENCAP_ONLY = "EnabledNoEncapOnly"
 
 
+class ClientAuth(Enum):
+    """Which certificate a scrape must show."""
+
+    NONE = "NoClientCert"
+    IF_GIVEN = "VerifyClientCertIfGiven"
+    ANY = "RequireAnyClientCert"
+    VERIFIED = "RequireAndVerifyClientCert"
+
+
 _MTU = whole(0, 0xFFFF)
 _MASK = whole(1, 0xFFFFFFFF)
 
@@ -123,6 +132,16 @@ class Settings:
     route_refresh_s: float = setting("routeRefreshInterval", duration(), 90.0, zero=0.0)
     interface_refresh_s: float = setting("interfaceRefreshInterval", duration(), 90.0, zero=0.0)
     log_severity: str = setting("logSeverityScreen", anything, "Info", zero="")
+    prometheus_metrics_enabled: bool = setting("prometheusMetricsEnabled", boolean, False, zero=False)
+    prometheus_metrics_host: str = setting("prometheusMetricsHost", anything, "", zero="")
+    prometheus_metrics_port: int = setting("prometheusMetricsPort", whole(0, 0xFFFF), 9091, zero=0)
+    prometheus_process_metrics_enabled: bool = setting("prometheusProcessMetricsEnabled", boolean, True, zero=False)
+    prometheus_metrics_ca_file: str = setting("prometheusMetricsCAFile", anything, "", zero="")
+    prometheus_metrics_cert_file: str = setting("prometheusMetricsCertFile", anything, "", zero="")
+    prometheus_metrics_key_file: str = setting("prometheusMetricsKeyFile", anything, "", zero="")
+    prometheus_metrics_client_auth: ClientAuth = setting(
+        "prometheusMetricsClientAuth", one_of(ClientAuth), ClientAuth.NONE
+    )
 
 
 DEFAULTS = Settings()

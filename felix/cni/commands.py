@@ -7,14 +7,16 @@ or a while later if there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol
 
 from datastore.store import StoreError
 from felix.cni import result
 from felix.cni.request import VERSIONS, CniError, Code, Command, NetConf, Request, read
 from felix.cni.result import Interface
+from felix.durations import Durations
 from ipam.records import Contention
 
 RETRY_S = 10.0
@@ -40,11 +42,15 @@ class Spool(Protocol):
 
 
 class Commands:
-    """``not_ready`` says why no pod can be connected now, or ""."""
+    """``not_ready`` says why no pod can be connected now, or "". ``took`` and ``failures`` are by command; a DEL that
+    is put off has failed.
+    """
 
     def __init__(self, pods: Pods, spool: Spool, not_ready: Callable[[], str]) -> None:
         self._pods, self._spool, self._not_ready = pods, spool, not_ready
         self._is_spooled = asyncio.Event()
+        self.took = {command: Durations() for command in (Command.ADD, Command.DEL, Command.CHECK)}
+        self.failures: Counter[Command] = Counter()
         self._steps: Mapping[Command, Callable[[Request, int], Awaitable[bytes]]] = {
             Command.ADD: self._add,
             Command.CHECK: self._check,
@@ -56,9 +62,23 @@ class Commands:
     async def handle(self, variables: Mapping[str, str], stdin: bytes, netns: int) -> bytes:
         """Standard output. Raises CniError."""
         request = read(variables, stdin)
-        if request.command is Command.DEL:
-            return await self._delete(request, variables, stdin)
-        return await self._steps[request.command](request, netns)
+        with self._timed(request.command):
+            if request.command is Command.DEL:
+                return await self._delete(request, variables, stdin)
+            return await self._steps[request.command](request, netns)
+
+    @contextmanager
+    def _timed(self, command: Command) -> Iterator[None]:
+        """Those that ask only what there is are counted when they fail, and not timed."""
+        begun = asyncio.get_running_loop().time()
+        try:
+            yield
+        except CniError:
+            self.failures[command] += 1
+            raise
+        finally:
+            if command in self.took:
+                self.took[command].add(asyncio.get_running_loop().time() - begun)
 
     async def drain(self) -> int:
         """Do the DELs that were spooled; returns how many. Raises StoreError, Contention while they cannot be done."""
@@ -92,6 +112,7 @@ class Commands:
         except (StoreError, Contention):
             self._spool.add(dict(variables), stdin)
             self._is_spooled.set()
+            self.failures[Command.DEL] += 1
         return b""
 
     async def _check(self, request: Request, netns: int) -> bytes:

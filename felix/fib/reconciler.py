@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 
+from felix.durations import Durations
 from felix.fib.claimant import Claimant
 from felix.fib.failures import Failures
 from felix.fib.journal import Journal, JournalUnavailable
@@ -81,7 +82,8 @@ class Reconciler:
 
     ``on_surroundings`` gets what next hops are found through, at the start and whenever it changes, before the pass
     goes on. ``on_pass`` is called after each pass. Both are plain and quick, and may call ``want``.
-    ``on_applied`` is told what was written, and how the kernel answered.
+    ``on_applied`` is told what was written, and how the kernel answered. ``deciding`` and ``applying`` are how long
+    wishes and whole passes took.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Reconciler:
         self._trouble = ""
         self._troubles = 0
         self._counters = Counters()
+        self.deciding, self.applying = Durations(), Durations()
 
     # What others ask.
 
@@ -218,12 +221,13 @@ class Reconciler:
         self._wake.clear()
         self._asked.clear()
         self._count(passes=1)
-        is_refresh = self._now() >= self._refresh_at
+        begun = self._now()
+        is_refresh = begun >= self._refresh_at
         try:
             if is_refresh:
                 self._refresh()
             await self._look()
-            if (wish := self._take_wish()) is not None:
+            if (wish := self._decided_wish()) is not None:
                 if self._claimant.claim_pools(wish.pools, wish.marks):
                     self._mirror.forget_surroundings()
                 await self._close_the_difference(wish)
@@ -234,9 +238,19 @@ class Reconciler:
             self._trouble, self._troubles = str(error), self._troubles + 1
             self._mirror.is_stale = True
             self._count(kernel_errors=1)
+        self.applying.add(self._now() - begun)
         for waiter in self._waiters:
             self._answer(waiter)
         self._on_pass()
+
+    def _decided_wish(self) -> Wish | None:
+        """What is wanted; working that out is timed where it has to be done."""
+        if self._make is None:
+            return self._wish
+        begun = self._now()
+        wish = self._take_wish()
+        self.deciding.add(self._now() - begun)
+        return wish
 
     def _take_wish(self) -> Wish | None:
         if (make := self._make) is not None:

@@ -1,13 +1,14 @@
 """A node is ready when all its parts are, and otherwise says which is not."""
 
 from felix.health import Health, Part
-from felix.health_server import _response
+from felix.health_server import answer
+from felix.http import response
 
 
 def ask(health: Health, request: bytes) -> bytes:
-    return _response(
-        health, lambda address: f"{address} goes by 10.0.0.0/26\n", lambda: ["pod default/a is large"], request
-    )
+    notes = ["pod default/a is large"]
+    way = "{} goes by 10.0.0.0/26\n"
+    return response(lambda path: answer(health, lambda address: way.format(address), lambda: notes, path), request)
 
 
 def test_a_part_that_has_not_reported_is_not_ready() -> None:

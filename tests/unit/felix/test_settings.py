@@ -17,6 +17,7 @@ from felix.firewall.rules import HostAction
 from felix.setting import PortRange
 from felix.settings import (
     ChainInsertMode,
+    ClientAuth,
     ClusterRoutes,
     DenyAction,
     Exclusions,
@@ -78,6 +79,19 @@ FIELDS: list[tuple[str, Any, str, object]] = [
     ("routeRefreshInterval", "none", "route_refresh_s", 0.0),
     ("interfaceRefreshInterval", "1h", "interface_refresh_s", 3600.0),
     ("logSeverityScreen", "Debug", "log_severity", "Debug"),
+    ("prometheusMetricsEnabled", True, "prometheus_metrics_enabled", True),
+    ("prometheusMetricsHost", "127.0.0.1", "prometheus_metrics_host", "127.0.0.1"),
+    ("prometheusMetricsPort", 9191, "prometheus_metrics_port", 9191),
+    ("prometheusProcessMetricsEnabled", False, "prometheus_process_metrics_enabled", False),
+    ("prometheusMetricsCAFile", "/ca.pem", "prometheus_metrics_ca_file", "/ca.pem"),
+    ("prometheusMetricsCertFile", "/cert.pem", "prometheus_metrics_cert_file", "/cert.pem"),
+    ("prometheusMetricsKeyFile", "/key.pem", "prometheus_metrics_key_file", "/key.pem"),
+    (
+        "prometheusMetricsClientAuth",
+        "RequireAndVerifyClientCert",
+        "prometheus_metrics_client_auth",
+        ClientAuth.VERIFIED,
+    ),
 ]
 
 
