@@ -112,7 +112,9 @@ def _sizes(figures: Figures) -> dict[Labels, int]:
 
 
 def _all(figures: Figures) -> dict[Labels, int]:
-    return {(("what", what),): count for what, count in figures.released.items()}
+    """Also what never happened: of a series that appears with its first count, Prometheus sees no increase."""
+    kinds = (each.value for each in What if each is not What.NODE)
+    return {(("what", what),): figures.released.get(what, 0) for what in kinds}
 
 
 def _labels(figures: Figures, cidr: Network, node: str) -> Labels:

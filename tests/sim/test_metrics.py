@@ -3,71 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
-from datastore.resource import Resource
-from felix import exposition, metrics
 from felix.fib.model import Protocol
-from felix.process_usage import read
 from tests.sim.cluster import SimCluster
 from tests.sim.machine import DEFAULT_ROUTE
-from tests.sim.node import SimNode
-from tests.sim.rest import check_rest
-from tests.virtual_time import run
+from tests.sim.scrape import QUIET_S, Series, at_rest, scraped, series_of
 
-POOL = Resource("IPPool", "blue", spec={"cidr": "10.244.0.0/16", "blockSize": 26, "natOutgoing": True})
-QUIET_S = 120.0
-
-Series = dict[str, float]
+Scenario = Callable[[SimCluster], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
-def _silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logging.root.manager.disable", 50)
+def _silence() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
-def told(scenario: Callable[[SimCluster], Awaitable[None]], *, nodes: int, pods: int) -> Series:
+def told(*, nodes: int, pods: int, scenario: Scenario = at_rest) -> Series:
     """What node1's felix exports at the end."""
-
-    async def played() -> Series:
-        cluster = SimCluster(seed=7)
-        await cluster.prepare(POOL)
-        for number in range(1, nodes + 1):
-            await cluster.add_node(number)
-        await asyncio.sleep(QUIET_S)
-        for number in range(pods):
-            cluster.runtimes["node1"].add(f"pod{number}")
-        await asyncio.sleep(QUIET_S)
-        await scenario(cluster)
-        found = scraped(cluster.nodes["node1"])
-        for node in cluster.nodes.values():
-            cluster.switch_off(node)
-            await node.buried()
-        for each in cluster.controllers:
-            each.kill()
-            await each.buried()
-        return found
-
-    return run(played())
-
-
-def scraped(node: SimNode) -> Series:
-    assert node.felix is not None
-    text = exposition.text(metrics.families(node.felix.agent.figures(read())))
-    samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in samples}
-
-
-async def nothing_more(cluster: SimCluster) -> None:
-    check_rest(cluster)
+    return series_of(scraped(scenario, nodes=nodes, pods=pods).felix)
 
 
 def test_a_quiet_cluster_is_told_as_it_is() -> None:
-    series = told(nothing_more, nodes=3, pods=2)
+    series = told(nodes=3, pods=2)
     expected = {
         'felix_host{host="node1"}': 1,
         "felix_resync_state": 2,
@@ -105,7 +69,7 @@ def test_a_route_that_nobody_can_write_is_drift() -> None:
         node.machine.add_foreign(elsewhere, over=pod)
         await asyncio.sleep(QUIET_S)
 
-    series = told(scenario, nodes=1, pods=1)
+    series = told(nodes=1, pods=1, scenario=scenario)
     assert series['tortie_felix_routes_drift{state="missing"}'] == 1
     assert series['tortie_felix_routes_drift{state="conflict"}'] == 1
 
@@ -115,7 +79,7 @@ def test_a_datastore_that_does_not_answer_is_told() -> None:
         cluster.nodes["node1"].store_line.cut()
         await asyncio.sleep(QUIET_S)
 
-    series = told(scenario, nodes=1, pods=0)
+    series = told(nodes=1, pods=0, scenario=scenario)
     assert series["tortie_felix_ready"] == 0
     assert series['tortie_felix_part_ready{part="Datastore"}'] == 0
     assert series["tortie_felix_datastore_out_of_touch"] == 8
@@ -123,19 +87,13 @@ def test_a_datastore_that_does_not_answer_is_told() -> None:
 
 def test_the_number_of_series_does_not_grow_with_nodes_and_pods() -> None:
     """Each node exports the same few, so that a cluster has as many as it has nodes, times a constant."""
-    small, large = told(nothing_more, nodes=1, pods=1), told(nothing_more, nodes=4, pods=70)
+    small, large = told(nodes=1, pods=1), told(nodes=4, pods=70)
     assert small.keys() == large.keys()
     assert len(small) < 150
 
 
 def test_every_family_says_what_it_is_and_no_name_stands_twice() -> None:
-    async def scenario(cluster: SimCluster) -> None:
-        node = cluster.nodes["node1"]
-        assert node.felix is not None
-        found.append(exposition.text(metrics.families(node.felix.agent.figures(None))))
-
-    found: list[str] = []
-    told(scenario, nodes=1, pods=1)
-    names = re.findall(r"^# TYPE (\S+) (?:counter|gauge|summary|histogram)$", found[0], re.MULTILINE)
-    assert len(names) == len(set(names)) == found[0].count("# HELP ")
-    assert all(name.startswith(("felix_", "tortie_felix_")) for name in names)
+    text = scraped(nodes=1, pods=1).felix
+    names = re.findall(r"^# TYPE (\S+) (?:counter|gauge|summary|histogram)$", text, re.MULTILINE)
+    assert len(names) == len(set(names)) == text.count("# HELP ")
+    assert all(name.startswith(("felix_", "tortie_felix_", "process_")) for name in names)
