@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from datastore.events import Herald
 from datastore.store import Store, StoreError
@@ -34,9 +34,9 @@ from felix.fib.status import Applied
 from felix.firewall.reconciler import Machine
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
-from felix.metrics import Commanded, Datastore, Figures, Usage
+from felix.metrics import Commanded, Datastore, Figures, FlowCounters, Usage
 from felix.notes import Notes, overruled
-from felix.pods import Pods, Surroundings, Veths
+from felix.pods import Flows, Pods, Surroundings, Veths
 from felix.protection import Protection
 from felix.reach import local
 from felix.receivers import Receivers
@@ -60,6 +60,11 @@ Network = IPv4Network | IPv6Network
 log = logging.getLogger("felix")
 
 
+class CountedFlows(Flows, Protocol):
+    @property
+    def counters(self) -> FlowCounters: ...
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What is outside of felix. ``offer_mtu`` tells CNI plugins of an MTU in bytes; it returns why it could not, or "".
@@ -72,6 +77,7 @@ class World:
     filters: Machine
     journal: Journal
     veths: Veths
+    flows: CountedFlows
     spool: Spool
     speaker: Line
     offer_mtu: Callable[[int], str]
@@ -138,7 +144,14 @@ class Agent:
         )
         endpoints = LocalEndpoints(self._dataplane)
         addresses = _Addresses(self._commit, self._allocator)
-        pods = Pods(self._surroundings(), store=world.store, addresses=addresses, veths=world.veths, local=endpoints)
+        pods = Pods(
+            self._surroundings(),
+            store=world.store,
+            addresses=addresses,
+            veths=world.veths,
+            flows=world.flows,
+            local=endpoints,
+        )
         self.commands = Commands(pods, world.spool, self.health.why_not)
 
     async def run(self) -> None:
@@ -192,6 +205,7 @@ class Agent:
             applying=reconciler.applying,
             first_ready_s=self._first_ready_s,
             filters={"passes": filters.passes, "changes": filters.changes, "failures": filters.failures},
+            flows=self._world.flows.counters,
             datastore=Datastore(feed.updates, feed.lists, not feed.missing, feed.out_of_touch),
             commands={
                 command.value: Commanded(took, self.commands.failures[command])

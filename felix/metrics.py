@@ -41,6 +41,14 @@ class Usage:
     started_wall_s: float
 
 
+@dataclass(slots=True)
+class FlowCounters:
+    """Since the start: connections forgotten, and addresses of which some may be left."""
+
+    forgotten: int = 0
+    failures: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Commanded:
     """One CNI command: how long it took each time, and how often it failed."""
@@ -74,6 +82,7 @@ class Figures:
     applying: Durations
     first_ready_s: float | None
     filters: Mapping[str, int]
+    flows: FlowCounters
     datastore: Datastore
     commands: Mapping[str, Commanded]
     health: Health
@@ -180,6 +189,9 @@ def _of_commands(figures: Figures) -> Iterator[Family]:
     failures = {name: each.failures for name, each in figures.commands.items()}
     about = "CNI commands that ended with an error; a DEL that was put off is one."
     yield _by("tortie_felix_cni_failures_total", about, "command", failures, Type.COUNTER)
+    flows = {"forgotten": figures.flows.forgotten, "failures": figures.flows.failures}
+    about = "Tracked connections forgotten because their address has a new holder, and addresses that failed."
+    yield _by("tortie_felix_connections_total", about, "what", flows, Type.COUNTER)
 
 
 def _of_addresses(figures: Figures) -> Iterator[Family]:

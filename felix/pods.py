@@ -1,6 +1,7 @@
 """A pod's network: ADD, DEL, CHECK and GC as steps that can be repeated at any point.
 
-ADD, in order: an address (from ipam), the veth pair and meanwhile the endpoint in the datastore, the /32 in the kernel.
+ADD, in order: an address (from ipam); the veth pair, and meanwhile the endpoint in the datastore, and connections of
+the address's last holder forgotten; the /32 in the kernel.
 Each step registers what undoes it, and a failure undoes the steps done so far, last first. A crash undoes nothing; the
 runtime's next ADD or DEL of the same container finds everything by its name: the handle by the container, the device
 by the pod.
@@ -12,7 +13,7 @@ the old one, so an endpoint is only ever removed for the container that it names
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -61,6 +62,12 @@ class Veths(Protocol):
     async def look(self, netns: int, pod_device: str) -> PodSide | None: ...
 
 
+class Flows(Protocol):
+    async def forget(self, addresses: Iterable[Address]) -> None:
+        """The kernel remembers no connection of theirs any more. Fails no pod."""
+        ...
+
+
 class LocalEndpoints(Protocol):
     """felix's own view of this node's endpoints, told at once instead of by the watch."""
 
@@ -92,9 +99,17 @@ class Surroundings:
 
 class Pods:
     def __init__(
-        self, around: Surroundings, *, store: Store, addresses: Addresses, veths: Veths, local: LocalEndpoints
+        self,
+        around: Surroundings,
+        *,
+        store: Store,
+        addresses: Addresses,
+        veths: Veths,
+        flows: Flows,
+        local: LocalEndpoints,
     ) -> None:
-        self._around, self._store, self._addresses, self._veths, self._local = around, store, addresses, veths, local
+        self._around, self._store, self._addresses, self._local = around, store, addresses, local
+        self._veths, self._flows = veths, flows
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def add(self, request: Request, netns: int) -> Interface:
@@ -151,14 +166,18 @@ class Pods:
         plan = self._plan(request, assigned)
         undo.push_async_callback(self._veths.remove, plan.host_device)
         document = endpoints.document_of(request, self._around.node, plan)
-        endpoint, made = await asyncio.gather(
-            self._write_endpoint(document, known), self._veths.make(netns, plan), return_exceptions=True
+        endpoint, made, forgotten = await asyncio.gather(
+            self._write_endpoint(document, known),
+            self._veths.make(netns, plan),
+            self._flows.forget(plan.addresses),
+            return_exceptions=True,
         )
         if isinstance(endpoint, BaseException):
             raise endpoint
         undo.push_async_callback(self._forget, endpoint)
-        if isinstance(made, BaseException):
-            raise made
+        for each in (made, forgotten):
+            if isinstance(each, BaseException):
+                raise each
         self._local.put(endpoint)
         await self._local.routed(endpoint)
         return endpoints.interface_of(endpoint, request, assigned)

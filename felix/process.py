@@ -29,6 +29,7 @@ from felix.fib.journal import FileJournal
 from felix.fib.netlink import NetlinkKernel
 from felix.fib.veth import Veths
 from felix.firewall.machine import ThisMachine
+from felix.flows import Flows
 from felix.metrics_server import MetricsServer, place_of
 from felix.mtu_file import MtuFile
 from felix.startup import reading
@@ -75,6 +76,7 @@ async def _open(config: FelixConfig, connect: Connect) -> World:
         filters=ThisMachine(),
         journal=FileJournal(config.state_folder / "felix-routes"),
         veths=Veths(),
+        flows=Flows(),
         spool=Spool(),
         speaker=UnixLine(),
         offer_mtu=MtuFile(config.state_folder / "mtu").offer,

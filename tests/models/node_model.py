@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from datastore.resource import Key
 from datastore.resources import WorkloadEndpoint
 from felix.fib.pod_link import PodSide, VethPlan
 from felix.fib.veth import VethError
-from felix.pods import NotRouted
+from felix.metrics import FlowCounters
+from felix.pods import Address, NotRouted
 
 
 @dataclass
@@ -38,6 +39,17 @@ class ModelVeths:
                     plan.mac, plan.mtu_bytes, is_up=True, addresses=plan.addresses, default_routes=plan.versions
                 )
         return None
+
+
+@dataclass
+class ModelFlows:
+    """``forgotten`` are the addresses of which no connection is left, as they came."""
+
+    forgotten: list[Address] = field(default_factory=list)
+    counters: FlowCounters = field(default_factory=FlowCounters)
+
+    async def forget(self, addresses: Iterable[Address]) -> None:
+        self.forgotten += addresses
 
 
 @dataclass

@@ -26,6 +26,7 @@ from felix.startup.detect import Link
 from felix.startup.detect import Machine as Surveyed
 from tests.memory_network import Address, MemoryHost, MemoryNetwork
 from tests.models.faulty_store import Faults, StoreLine
+from tests.models.node_model import ModelFlows
 from tests.sim.doors import (
     HERE,
     LINE_PORT,
@@ -128,6 +129,7 @@ class SimNode:
             filters=FilterDoor(life, self.machine),
             journal=JournalDoor(life, self.machine.disk),
             veths=VethDoor(life, self.machine),
+            flows=ModelFlows(),
             spool=SpoolDoor(life, self.machine.disk),
             speaker=SpeakerLine(open_host(self._local, HERE, life)),
             offer_mtu=lambda _: "",

@@ -28,7 +28,7 @@ from ipam.records import Records
 from ipam.release import Releaser
 from ipam.writer import BlockWriter
 from tests.models.faulty_store import Faults, FaultyStore
-from tests.models.node_model import ModelLocal, ModelVeths
+from tests.models.node_model import ModelFlows, ModelLocal, ModelVeths
 
 WEB = Workload("k8s", "c1", "eth0", "shop", "web-0")
 PLAIN = Workload("cni", "717821d73f3abc", "eth0")
@@ -52,7 +52,7 @@ class Node:
         plain = MemoryStore(memory)
         self.store: Store = FaultyStore(plain, faults) if faults is not None else plain
         self.records = Records(plain)
-        self.veths, self.local = veths or ModelVeths(), ModelLocal()
+        self.veths, self.local, self.flows = veths or ModelVeths(), ModelLocal(), ModelFlows()
         records = Records(self.store)
         allocator = Allocator(records, "node1", facts=self._facts, wall_ns=lambda: 10**18)
         releaser = Releaser(self.store, BlockWriter(records), facts=self._facts, wall_ns=lambda: 10**18)
@@ -66,7 +66,9 @@ class Node:
             timestamp=lambda: "2026-01-02 03:04:05 +0000 UTC",
         )
         addresses = Addresses(self.commit, allocator)
-        self.pods = Pods(around, store=self.store, addresses=addresses, veths=self.veths, local=self.local)
+        self.pods = Pods(
+            around, store=self.store, addresses=addresses, veths=self.veths, flows=self.flows, local=self.local
+        )
 
     async def _facts(self) -> facts.Facts:
         return await facts.read(self.store, "node1")
@@ -120,6 +122,19 @@ async def refused(call: Awaitable[object]) -> tuple[int, str]:
     with pytest.raises(CniError) as caught:
         await call
     return caught.value.code.value, caught.value.message
+
+
+def test_connections_of_an_address_are_forgotten_when_it_is_given_and_when_it_is_given_again() -> None:
+    async def scenario(node: Node) -> None:
+        first = await node.pods.add(add(), 1)
+        await node.pods.add(add(), 1)
+        address = first.addresses[0].address
+        assert node.flows.forgotten == [address]
+        await node.pods.delete(add())
+        await node.pods.add(replace(add(), address=str(address), workload=PLAIN), 2)
+        assert node.flows.forgotten == [address, address]
+
+    on_node(scenario)
 
 
 def test_an_added_pod_has_an_address_a_veth_an_endpoint_and_a_route() -> None:
