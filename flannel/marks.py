@@ -39,6 +39,11 @@ class FlannelMarks:
     def is_made(self, name: str) -> bool:
         return self.is_tunnel(name)
 
+    @property
+    def is_alone(self) -> bool:
+        """Several daemons, each with a network and a VNI of its own, may share a machine."""
+        return False
+
     def has_our_form(self, route: Route) -> bool:
         is_main = route.table == MAIN_TABLE and route.tos == 0 and route.protocol == Protocol.BOOT
         if not is_main or route.metric != (0 if route.dst.version == 4 else IPV6_METRIC):

@@ -27,6 +27,11 @@ class Marks(Protocol):
         """A tunnel that we make and take away; others are the kernel's own."""
         ...
 
+    @property
+    def is_alone(self) -> bool:
+        """Nobody else on this machine makes tunnels of these names. Else one is ours with an address that is."""
+        ...
+
     def has_our_form(self, route: Route) -> bool: ...
 
     def is_plain(self, route: Route) -> bool:
@@ -55,6 +60,10 @@ class CalicoMarks:
 
     def is_made(self, name: str) -> bool:
         return name in VXLAN_DEVICES
+
+    @property
+    def is_alone(self) -> bool:
+        return True
 
     def has_our_form(self, route: Route) -> bool:
         if route.type not in _TYPES or route.table != MAIN_TABLE or route.tos:

@@ -64,6 +64,10 @@ class Ownership:
         """Whether it lies inside one of the networks."""
         return self._inside.best_at(address) is not None
 
+    def has_tunnel(self, name: str, addresses: Iterable[Address]) -> bool:
+        """Whether a tunnel of this name is ours, with these addresses on it."""
+        return self.marks.is_tunnel(name) and (self.marks.is_alone or any(map(self.is_pooled, addresses)))
+
     def is_pod_device(self, name: str) -> bool:
         return self.marks.is_pod_device(name)
 

@@ -70,9 +70,10 @@ def wanted_address(tunnel: TunnelDevice) -> InterfaceAddress | None:
 
 def removals(desired: Desired, actual: Actual, ownership: Ownership) -> Iterator[Op]:
     """Only for when everything is known that could want a tunnel."""
+    ours = sorted(name for name in actual.links if name in desired.tunnels or _is_ours(name, actual, ownership))
     unwanted_entries = actual.entries - {entry for tunnel, _ in desired.tunnels.values() for entry in tunnel.entries}
-    yield from _needless(unwanted_entries, actual)
-    for device in sorted(name for name in actual.links if ownership.marks.is_tunnel(name)):
+    yield from _needless({entry for entry in unwanted_entries if entry.device in ours}, actual)
+    for device in ours:
         wanted = desired.tunnels.get(device)
         if wanted is not None:
             yield from _strange_addresses(wanted[0], actual)
@@ -80,6 +81,12 @@ def removals(desired: Desired, actual: Actual, ownership: Ownership) -> Iterator
             yield from _removal(device, actual)
         else:
             yield from _leave(device, actual, ownership)
+
+
+def _is_ours(device: str, actual: Actual, ownership: Ownership) -> bool:
+    if not ownership.marks.is_tunnel(device):
+        return False
+    return ownership.has_tunnel(device, (one.address for one in _addresses(device, actual)))
 
 
 def _needless(unwanted: Set[Entry], actual: Actual) -> Iterator[Op]:

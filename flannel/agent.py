@@ -1,0 +1,241 @@
+"""flanneld, put together: builds the parts and joins them.
+
+    source ─leases─▶ wish ─▶ reconciler ─▶ kernel
+    lease, configuration ─▶ subnet.env, firewall
+
+Whatever is outside of it is handed in as a :class:`World`. A part that fails ends the whole; the supervisor starts it
+again, and the first pass finds everything by reading. At the end all is left as it is: routes, devices, lease, files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from datastore.store import Unavailable
+from felix.fib.journal import Journal
+from felix.fib.kernel import Kernel
+from felix.fib.mirror import Surroundings
+from felix.fib.reconciler import REFRESH_S, Reconciler
+from felix.fib.status import Applied
+from flannel import subnet_file
+from flannel.backends import vxlan
+from flannel.backends.backend import Backend, Me, Refused, Uplink
+from flannel.lease import Attributes, Lease, Subnets
+from flannel.lease_table import Known
+from flannel.marks import FLANNEL
+from flannel.netconf import NetConf
+from flannel.news import News
+from flannel.source import Source
+from flannel.subnet_env import SubnetEnv
+from flannel.wish import wish
+
+T = TypeVar("T")
+
+_RETRY_S = 1.0
+_HOPELESS = ("EOPNOTSUPP", "EEXIST")
+
+log = logging.getLogger("flannel")
+
+
+class Filter(Protocol):
+    """This node's packet filter."""
+
+    async def protect(self, networks: Subnets, subnets: Subnets) -> None:
+        """Returns when the rules are in force, or with a word in the log when that takes too long."""
+        ...
+
+    async def run(self) -> None: ...
+
+
+class Carrier(Protocol):
+    """Who forwards packets in place of the kernel, where a backend needs that."""
+
+    def carry(self, me: Me, peers: Sequence[Lease]) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    source: Source
+    kernel: Kernel
+    journal: Journal
+    filter: Filter
+    carrier: Carrier | None
+    random: Random
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    subnet_file: Path = subnet_file.FILE
+    masquerades: bool = False
+    drops_strays: bool = False
+    refresh_s: float = REFRESH_S
+
+
+class Agent:
+    """``on_ready`` is called once: subnet.env is written."""
+
+    def __init__(
+        self,
+        world: World,
+        config: NetConf,
+        uplink: Uplink,
+        backend: Backend,
+        *,
+        options: Options = Options(),  # frozen
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.is_ready = False
+        self._world, self._config, self._uplink, self._backend = world, config, uplink, backend
+        self._options, self._on_ready = options, on_ready
+        self._me = Me(Subnets(config.network, config.network_v6))
+        self._known: Known | None = None
+        self._around = Surroundings()
+        self._passed = asyncio.Event()
+        self._news = News(config.backend, self._index_of)
+        self.reconciler = Reconciler(
+            world.kernel,
+            world.journal,
+            on_surroundings=self._see,
+            on_pass=self._after_pass,
+            on_applied=self._note_applied,
+            marks=FLANNEL,
+            refresh_s=options.refresh_s,
+            rng=world.random,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled. Raises Refused, NoLease, BadDocument, StoreErrors: it cannot start. Raises Revoked."""
+        self._me = replace(self._me, macs=await self._macs())
+        parts: dict[str, Coroutine[Any, Any, None]] = {
+            "reconciler": self.reconciler.run(),
+            "filter": self._world.filter.run(),
+            "node": self._join(),
+        }
+        if self._world.carrier is not None:
+            parts["carrier"] = self._world.carrier.run()
+        async with asyncio.TaskGroup() as tasks:
+            for name, part in parts.items():
+                tasks.create_task(part, name=name)
+
+    # --- joining the network ----------------------------------------------------------------------------------------
+
+    async def _macs(self) -> dict[str, str]:
+        """Of the tunnel devices: what they have, or had, or else a new one."""
+        links = (await self._world.kernel.read()).links
+        found = {name: links[name].mac for name in self._backend.devices if name in links}
+        missing = [name for name in self._backend.devices if name not in found]
+        held = await self._held() if missing else None
+        for name in missing:
+            data = "" if held is None else held.data_v6 if "-v6" in name else held.data
+            found[name] = vxlan.vtep_mac(data) or _new_mac(self._world.random)
+        return found
+
+    async def _held(self) -> Attributes | None:
+        return await self._persistently(lambda: self._world.source.held(self._attributes()))
+
+    def _attributes(self) -> Attributes:
+        data, data_v6 = self._backend.data(self._me.macs)
+        public_v6 = self._uplink.public_v6 if self._config.has_ipv6 else None
+        return Attributes(self._uplink.public, public_v6, self._backend.lease_type, data, data_v6)
+
+    async def _join(self) -> None:
+        self._changed()
+        await self._until_devices_are_up()
+        lease = await self._persistently(lambda: self._world.source.acquire(self._attributes()))
+        self._me = replace(self._me, subnets=lease.subnets)
+        self._changed()
+        await self._world.source.running()
+        await self._world.filter.protect(self._me.networks, self._me.subnets)
+        self._write_subnet_file()
+        self.is_ready = True
+        self._on_ready()
+        log.info("Running backend.")
+        log.info("Waiting for all goroutines to exit")
+        log.info("Watching for new subnet leases")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._world.source.follow(self._learn), name="leases")
+            tasks.create_task(self._world.source.keep(), name="renewal")
+
+    async def _until_devices_are_up(self) -> None:
+        """Raises Refused where the kernel cannot make one. Their MACs go into the lease."""
+        while missing := [name for name in self._backend.devices if not self._is_up(name)]:
+            await self._passed.wait()
+            self._passed.clear()
+            for op, why in self.reconciler.failures.items():
+                if why.startswith(_HOPELESS) and any(name in op for name in missing):
+                    raise Refused(f"Error registering network: {op}: {why}{_advice(why)}")
+
+    def _is_up(self, device: str) -> bool:
+        link = self.reconciler.mirror.actual.links.get(device)
+        return link is not None and link.is_up and link.mac == (self._me.macs.get(device) or link.mac)
+
+    async def _persistently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """A datastore that is away comes back."""
+        while True:
+            try:
+                return await ask()
+            except Unavailable as error:
+                log.error("%s (trying again)", error)
+                await asyncio.sleep(_RETRY_S)
+
+    def _write_subnet_file(self) -> None:
+        path = self._options.subnet_file
+        env = SubnetEnv(self._me.networks, self._me.subnets, self._backend.mtu_bytes, self._options.masquerades)
+        try:
+            subnet_file.write(path, env)
+        except OSError as error:
+            log.warning("Failed to write subnet file: %s: %s", path, error.strerror)
+            return
+        log.info("Wrote subnet file to %s", path)
+
+    # --- what parts tell each other --------------------------------------------------------------------------------
+
+    def _learn(self, known: Known) -> None:
+        self._known = known
+        self._news.learn(known, self._me.subnets)
+        if self._world.carrier is not None:
+            self._world.carrier.carry(self._me, known.but(self._me.subnets))
+        self._changed()
+
+    def _see(self, around: Surroundings) -> None:
+        self._around = around
+        self._changed()
+
+    def _changed(self) -> None:
+        drops = self._options.drops_strays
+        self.reconciler.ask(lambda: wish(self._backend, self._me, self._known, self._around, drops_strays=drops))
+
+    def _note_applied(self, applied: Sequence[Applied]) -> None:
+        self._news.applied(applied)
+
+    def _after_pass(self) -> None:
+        self._passed.set()
+        for line in self._news.tell():
+            log.log(line.level, line.text)
+
+    def _index_of(self, device: str) -> int:
+        link = self.reconciler.mirror.actual.links.get(device)
+        return 0 if link is None else link.index
+
+
+def _new_mac(random: Random) -> str:
+    """A locally administered unicast address."""
+    raw = bytearray(random.randbytes(6))
+    raw[0] = raw[0] & 0xFE | 0x02
+    return raw.hex(":")
+
+
+def _advice(why: str) -> str:
+    if why.startswith("EEXIST"):
+        return (
+            "; another VXLAN device has this VNI and port: delete it (ip -d link), or set Backend.VNI or Backend.Port"
+        )
+    return "; this kernel has no such device: load its module, or use another backend"
