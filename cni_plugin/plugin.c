@@ -24,6 +24,8 @@
 #define SOCKET "/var/run/calico/cni.sock"
 #define SPOOL "/var/lib/calico/cni-deleted"
 #define LONGEST_WAIT_S 90
+#define RESTART_MS 3500 /* an ADD waits so long for a felix that is about to start */
+#define LOOK_AGAIN_MS 50
 #define LONGEST_KNOCK_S 4 /* to be let in and to hand over the request: one that runs takes it at once */
 #define VERSIONS "\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\""
 
@@ -95,7 +97,7 @@ static void wait_at_most(int connection, int option, time_t seconds) {
 }
 
 /* The connection, or -1 and errno. */
-static int knock(void) {
+static int knock_once(void) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = of("TORTIE_CNI_SOCKET", SOCKET);
     if (strlen(path) >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
@@ -103,7 +105,19 @@ static int knock(void) {
     int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     wait_at_most(connection, SO_SNDTIMEO, LONGEST_KNOCK_S);
     wait_at_most(connection, SO_RCVTIMEO, LONGEST_WAIT_S);
-    return connect(connection, (struct sockaddr *)&address, sizeof address) ? -1 : connection;
+    if (!connect(connection, (struct sockaddr *)&address, sizeof address)) return connection;
+    int why = errno;
+    close(connection);
+    return errno = why, -1;
+}
+
+/* Nothing tells when felix is back, so it is tried again and again. */
+static int knock(int patience_ms) {
+    for (;; patience_ms -= LOOK_AGAIN_MS) {
+        int connection = knock_once();
+        if (connection >= 0 || (errno != ENOENT && errno != ECONNREFUSED) || patience_ms <= 0) return connection;
+        usleep(LOOK_AGAIN_MS * 1000);
+    }
 }
 
 /* The first bytes, and with them the pod's namespace where there is one. */
@@ -139,8 +153,8 @@ static int send_all(int connection, const struct bytes *request) {
 }
 
 /* Exit status and standard output in ``answer``, or no and errno. */
-static int ask(const struct bytes *request, struct bytes *answer) {
-    int connection = knock();
+static int ask(const struct bytes *request, struct bytes *answer, int patience_ms) {
+    int connection = knock(patience_ms);
     if (connection < 0 || !send_all(connection, request) || !read_all(connection, answer)) return 0;
     if (answer->size < 8) return errno = ECONNRESET, 0;
     uint32_t length;
@@ -216,7 +230,7 @@ int main(int count, char **words) {
         return printf("{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[%s]}", VERSIONS) < 0;
     if (!strcmp(called ? called + 1 : words[0], "calico-ipam")) return for_addresses_only(command);
     struct bytes request = frame(&standard_input);
-    if (!ask(&request, &answer)) return without_felix(command, &request, errno);
+    if (!ask(&request, &answer, strcmp(command, "ADD") ? 0 : RESTART_MS)) return without_felix(command, &request, errno);
     uint32_t status;
     memcpy(&status, answer.at, sizeof status);
     fwrite(answer.at + 8, 1, answer.size - 8, stdout);

@@ -19,10 +19,14 @@ Source: the CNI specification 1.1.0; felix/cni/frame.py is the other end.
 import _socket  # socket itself costs 4 ms for enums that are not needed here
 import os
 import sys
+import time
 
 SOCKET = "/var/run/calico/cni.sock"
 SPOOL = "/var/lib/calico/cni-deleted"
 LONGEST_WAIT_S = 90.0
+RESTART_S = 3.5
+"""An ADD waits so long for a felix that is about to start: a runtime that is refused comes back after ten seconds."""
+LOOK_AGAIN_S = 0.05
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 
 TRY_AGAIN_LATER = 11
@@ -37,7 +41,7 @@ def main() -> int:
         return say('{"cniVersion":"1.1.0","supportedVersions":[%s]}' % ",".join(f'"{v}"' for v in VERSIONS))
     request = frame(variables, stdin)
     try:
-        status, output = ask(request, variables.get("CNI_NETNS", ""))
+        status, output = ask(request, variables.get("CNI_NETNS", ""), RESTART_S if command == "ADD" else 0.0)
     except OSError as error:
         return without_felix(command, request, variables, error)
     sys.stdout.buffer.write(output)
@@ -49,11 +53,9 @@ def frame(variables: dict[str, str], stdin: bytes) -> bytes:
     return b"TCN1" + len(block).to_bytes(4, "big") + block + len(stdin).to_bytes(4, "big") + stdin
 
 
-def ask(request: bytes, netns: str) -> tuple[int, bytes]:
+def ask(request: bytes, netns: str, patience_s: float) -> tuple[int, bytes]:
     """Raises OSError when felix does not answer."""
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    connection.settimeout(LONGEST_WAIT_S)
-    connection.connect(os.environ.get("TORTIE_CNI_SOCKET") or SOCKET)
+    connection = knock(time.monotonic() + patience_s)
     namespace = open_if_there(netns)
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, namespace.to_bytes(4, sys.byteorder))] if namespace >= 0 else []
     sent = connection.sendmsg([request], rights)
@@ -61,6 +63,20 @@ def ask(request: bytes, netns: str) -> tuple[int, bytes]:
         connection.sendall(request[sent:])
     head = receive(connection, 8)
     return int.from_bytes(head[:4], "big"), receive(connection, int.from_bytes(head[4:], "big"))
+
+
+def knock(deadline: float) -> _socket.socket:
+    """The connection. Nothing tells when felix is back, so it is tried again and again. Raises OSError."""
+    while True:
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection.settimeout(LONGEST_WAIT_S)
+        try:
+            connection.connect(os.environ.get("TORTIE_CNI_SOCKET") or SOCKET)
+            return connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(LOOK_AGAIN_S)
 
 
 def open_if_there(path: str) -> int:

@@ -137,8 +137,18 @@ def test_the_version_is_told_without_felix(host: Host) -> None:
     assert (status, json.loads(output)) == (0, {"cniVersion": "1.1.0", "supportedVersions": list(VERSIONS)})
 
 
+def test_an_add_waits_for_a_felix_that_is_about_to_start(host: Host, request: pytest.FixtureRequest) -> None:
+    answers: list[tuple[int, str]] = []
+    calling = threading.Thread(target=lambda: answers.append(host.call(ADD)))
+    calling.start()
+    time.sleep(0.5)
+    request.getfixturevalue("felix")
+    calling.join()
+    assert answers == [(0, "{}")]
+
+
 @pytest.mark.parametrize(("command", "code"), [("ADD", 11), ("CHECK", 11), ("GC", 11), ("STATUS", 50)])
-def test_without_felix_the_runtime_is_told_at_once_to_try_again(host: Host, command: str, code: int) -> None:
+def test_without_felix_the_runtime_is_told_within_5_s_to_try_again(host: Host, command: str, code: int) -> None:
     before = time.monotonic()
     assert host.refusal({**ADD, "CNI_COMMAND": command}) == (
         code,
