@@ -14,6 +14,7 @@ USAGE = """usage: calico-node MODE
   -bgp-ctl WORD  tell one that runs alone what to do: -bgp-ctl help
   -startup       write this node and the first pool into the datastore, and end
   -shutdown      prepare for the node's end, and end
+  -install-cni   put the CNI plugin and its configuration onto the host, and end
   -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
   -felix-ready   exit status 0 when routes are in      -bird-ready   exit status 0 when a neighbour is up
   -why ADDRESS   which route carries packets there from this node, and for what reason
@@ -85,6 +86,12 @@ def _startup() -> int:
 def _shutdown() -> int:
     """The dataplane stays as it is; there is nothing else to prepare without Kubernetes."""
     return 0
+
+
+def _install_cni() -> int:
+    from cni_plugin import install
+
+    return install.main()
 
 
 def _version() -> int:
@@ -189,6 +196,7 @@ _MODES: Mapping[str, Callable[[], int]] = {
     "-bgp": _bgp,
     "-startup": _startup,
     "-shutdown": _shutdown,
+    "-install-cni": _install_cni,
     "-felix-live": _felix_live,
     "-felix-ready": _felix_ready,
     "-bird-live": _bird_live,
