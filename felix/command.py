@@ -15,6 +15,7 @@ USAGE = """usage: calico-node MODE
   -startup       write this node and the first pool into the datastore, and end
   -shutdown      prepare for the node's end, and end
   -install-cni   put the CNI plugin and its configuration onto the host, and end
+  -upgrade-ipam  take over the addresses that host-local gave to running pods, and end
   -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
   -felix-ready   exit status 0 when routes are in      -bird-ready   exit status 0 when a neighbour is up
   -why ADDRESS   which route carries packets there from this node, and for what reason
@@ -92,6 +93,12 @@ def _install_cni() -> int:
     from cni_plugin import install
 
     return install.main()
+
+
+def _upgrade_ipam() -> int:
+    from felix.startup import upgrade_ipam
+
+    return upgrade_ipam.main(os.environ)
 
 
 def _version() -> int:
@@ -197,6 +204,7 @@ _MODES: Mapping[str, Callable[[], int]] = {
     "-startup": _startup,
     "-shutdown": _shutdown,
     "-install-cni": _install_cni,
+    "-upgrade-ipam": _upgrade_ipam,
     "-felix-live": _felix_live,
     "-felix-ready": _felix_ready,
     "-bird-live": _bird_live,
