@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from ssl import SSLContext
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Answer(NamedTuple):
 
 
 NOT_FOUND = Answer(HTTPStatus.NOT_FOUND, "404 page not found\n")
-Respond = Callable[[str], Answer]
+Respond = Callable[[str], Awaitable[Answer]]
 """From a path, without what follows a question mark."""
 
 
@@ -29,7 +29,7 @@ async def serve(respond: Respond, host: str, port: int, *, tls: SSLContext | Non
         try:
             async with asyncio.timeout(PATIENCE_S):
                 request = await reader.readuntil(b"\r\n")
-                writer.write(response(respond, request))
+                writer.write(rendered(await respond(path_of(request))))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # who asks so slowly, or leaves, is not answered
@@ -41,8 +41,12 @@ async def serve(respond: Respond, host: str, port: int, *, tls: SSLContext | Non
         await server.serve_forever()
 
 
-def response(respond: Respond, request: bytes) -> bytes:
+def path_of(request: bytes) -> str:
     words = request.decode(errors="replace").split()
-    status, text = respond(words[1].partition("?")[0] if len(words) > 1 else "")
+    return words[1].partition("?")[0] if len(words) > 1 else ""
+
+
+def rendered(answer: Answer) -> bytes:
+    status, text = answer
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
     return f"{head}Content-Length: {len(text.encode())}\r\nConnection: close\r\n\r\n{text}".encode()

@@ -85,7 +85,7 @@ class MetricsServer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._moved.wait(), RETRY_S)
 
-    def _answer(self, path: str) -> Answer:
+    async def _answer(self, path: str) -> Answer:
         return Answer(HTTPStatus.OK, self._text()) if path == "/metrics" else NOT_FOUND
 
 

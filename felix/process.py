@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from datastore.events import herald_of
 from datastore.store import Store
-from felix import exposition, health_server, metrics, process_usage
+from felix import exposition, health_server, metrics, probes, process_usage
 from felix.agent import Agent, World
 from felix.bgp_client import UnixLine
 from felix.cni import result
@@ -97,8 +97,8 @@ async def _run(agent: Agent, scrapes: MetricsServer, config: FelixConfig) -> Non
         tasks.create_task(_serve_cni(agent), name="cni")
         tasks.create_task(scrapes.run(), name="scrapes")
         if config.health_port:
-            at = config.health_host, config.health_port
-            serving = health_server.run(agent.health, agent.why, agent.notes.lines, *at)
+            asked = health_server.Asked(agent.health, agent.why, agent.notes.lines, probes.bird_ready)
+            serving = health_server.run(asked, config.health_host, config.health_port)
             tasks.create_task(serving, name="health")
 
 

@@ -1,14 +1,17 @@
 """A node is ready when all its parts are, and otherwise says which is not."""
 
+import asyncio
+
 from felix.health import Health, Part
-from felix.health_server import answer
-from felix.http import response
+from felix.health_server import Asked, answer
+from felix.http import path_of, rendered
 
 
-def ask(health: Health, request: bytes) -> bytes:
-    notes = ["pod default/a is large"]
-    way = "{} goes by 10.0.0.0/26\n"
-    return response(lambda path: answer(health, lambda address: way.format(address), lambda: notes, path), request)
+def ask(health: Health, request: bytes, *, speaker: str = "") -> bytes:
+    asked = Asked(
+        health, lambda address: f"{address} goes by 10.0.0.0/26\n", lambda: ["pod a is large"], lambda: speaker
+    )
+    return rendered(asyncio.run(answer(asked, path_of(request))))
 
 
 def test_a_part_that_has_not_reported_is_not_ready() -> None:
@@ -54,4 +57,11 @@ def test_the_way_to_an_address_can_be_asked_for() -> None:
 
 
 def test_what_a_person_should_know_is_a_line_each() -> None:
-    assert ask(Health(), b"GET /notes HTTP/1.1\r\n").endswith(b"\r\n\r\npod default/a is large\n")
+    assert ask(Health(), b"GET /notes HTTP/1.1\r\n").endswith(b"\r\n\r\npod a is large\n")
+
+
+def test_the_speaker_is_asked_for_whoever_wants_to_know() -> None:
+    assert ask(Health(), b"GET /readiness/bird HTTP/1.1\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+    refused = ask(Health(), b"GET /readiness/bird HTTP/1.1\r\n", speaker="BIRD is not ready: no peer")
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert refused.endswith(b"\r\n\r\nBIRD is not ready: no peer\n")
