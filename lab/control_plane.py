@@ -25,7 +25,7 @@ from lab.node import LabError
 from lab.plan import BadWish
 from lab.state import LabState
 
-MANIFESTS = Path(__file__).parents[1] / "manifests"
+MANIFESTS = Path(__file__).parents[1] / "manifests" / "base"
 PORT = 6443
 _ETCD_PORTS = (2379, 2380)
 

@@ -1,4 +1,4 @@
-"""Writes crds.yaml and crds-v3.yaml, the definitions of the custom resources: ``python manifests/crds.py``.
+"""Writes the definitions of the custom resources: ``python manifests/crds.py``.
 
 What a field may hold is said once, in datastore/schema; here it becomes OpenAPI, as a structural schema that the API
 server checks and prunes by. Names, required fields, short names and status subresources are Calico's, so that what
@@ -19,7 +19,7 @@ from datastore.schema import notation, table_of
 
 Json = dict[str, Any]
 
-FILES = {Group.V1: "crds.yaml", Group.V3: "crds-v3.yaml"}
+FILES = {Group.V1: "base/crds.yaml", Group.V3: "overlays/v3/crds.yaml"}
 _HEADER = "# Written by manifests/crds.py from datastore/schema; do not edit.\n"
 
 _REQUIRED = {
@@ -107,7 +107,6 @@ def definition(group: Group, kind: Kind) -> Json:
         "spec": {
             "group": group.domain,
             "names": names,
-            "preserveUnknownFields": False,
             "scope": "Namespaced" if kind.is_namespaced else "Cluster",
             "versions": [version],
         },

@@ -14,7 +14,7 @@ from typing import Any
 
 from datastore.resource import KINDS
 
-CRDS = "manifests/crds.yaml"
+CRDS = "manifests/base/crds.yaml"
 """What installs the definitions of the custom resources."""
 
 

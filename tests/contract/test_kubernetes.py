@@ -377,7 +377,7 @@ async def test_a_definition_that_is_missing_is_named_with_what_installs_it(serve
             await server.install([gone])
         assert said == (
             "the API server has no CustomResourceDefinition ipreservations.crd.projectcalico.org: "
-            "install it with: kubectl apply -f manifests/crds.yaml"
+            "install it with: kubectl apply -f manifests/base/crds.yaml"
         )
         assert (await store.list("IPPool")).items == ()
 

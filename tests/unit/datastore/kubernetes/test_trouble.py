@@ -32,7 +32,7 @@ def told(code: int, text: str, asked: Asked = POOLS) -> str:
             "404 page not found\n",
             POOLS,
             "Unavailable: the API server has no CustomResourceDefinition ippools.crd.projectcalico.org: "
-            "install it with: kubectl apply -f manifests/crds.yaml",
+            "install it with: kubectl apply -f manifests/base/crds.yaml",
         ),
         (
             409,
