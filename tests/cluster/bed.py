@@ -1,0 +1,207 @@
+"""A real Kubernetes for the tests: kubelets, containerd and kube-proxy on nodes that are sets of namespaces.
+
+A tool outside of this project makes it: TORTIE_CLUSTER_TOOL names its program, which knows up, down, import, kubectl,
+exec and restart. Kubernetes' own programs are those that ./test builds, or those in K8S_BIN.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.apiserver import BUILT
+
+PROJECT = Path(__file__).parents[2]
+MANIFEST = PROJECT / "manifests" / "calico.yaml"
+KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+PLUGINS = ("loopback", "bridge", "host-local", "portmap", "ptp", "bandwidth")
+OTHERS = ("containerd", "runc", "etcd", "busybox", "conntrack", "ipset", "iptables", "ping", "openssl")
+NODES = ("node1", "node2")
+
+WEB = """
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      tolerations: [{operator: Exists}]
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: web
+        image: registry.local/probe:1
+        command: [/bin/sh, -c, 'mkdir -p /www; echo $NODE > /www/index.html; exec httpd -f -p 80 -h /www']
+        env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
+        readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{port: 80, nodePort: 31334}]
+"""
+"""A pod on each node that answers with the node's name, and a Service of them."""
+
+
+def skip_where_it_cannot_run() -> None:
+    if not os.environ.get("TORTIE_CLUSTER_TOOL"):
+        pytest.skip("TORTIE_CLUSTER_TOOL names no program that makes a cluster")
+    missing = [name for name in (*KUBERNETES, *OTHERS) if not _find(name)]
+    missing += (
+        [] if os.environ.get("K8S_BIN") else [name for name in PLUGINS if not Path("/usr/lib/cni", name).exists()]
+    )
+    if missing:
+        pytest.skip(f"programs for a real cluster are missing: {', '.join(missing)}")
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=os.pathsep.join((os.environ.get("K8S_BIN", ""), os.environ["PATH"], str(BUILT))))
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Of a ping that has ended."""
+
+    sent: int
+    received: int
+
+
+class RealCluster:
+    """``folder`` holds the programs and the tool's own files; :func:`real_cluster` makes one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tool = os.environ["TORTIE_CLUSTER_TOOL"]
+        self._environment = {**os.environ, "CLUSTER_STATE": str(folder / "state"), "K8S_BIN": str(self._programs())}
+
+    def _programs(self) -> Path:
+        made = self._folder / "bin"
+        made.mkdir()
+        for name in KUBERNETES:
+            (made / name).symlink_to(str(_find(name)))
+        for name in PLUGINS:
+            (made / name).symlink_to(_find(name) or f"/usr/lib/cni/{name}")
+        return made
+
+    def tool(self, *words: str, stdin: str = "", patience_s: float = 120.0) -> str:
+        """Standard output. Raises AssertionError with what was said, when it fails."""
+        done = subprocess.run(
+            [sys.executable, self._tool, *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            timeout=patience_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr.strip()} {done.stdout.strip()}"
+        return done.stdout
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        return self.tool("kubectl", *words, stdin=stdin)
+
+    def get(self, *words: str) -> Any:
+        return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def on(self, node: str, *words: str) -> str:
+        return self.tool("exec", node, *words)
+
+    def inside(self, pod: str, script: str) -> str:
+        return self.kubectl("exec", pod, "--", "/bin/sh", "-c", script)
+
+    # --- waiting: Kubernetes tells of what it does to whoever asks again ---------------------------------------------
+
+    def until(self, ready: Callable[[], object], what: str, *, patience_s: float = 90.0) -> float:
+        """Seconds that it took. Raises AssertionError."""
+        before = time.monotonic()
+        while not ready():
+            assert time.monotonic() - before < patience_s, f"waited {patience_s:.0f} s for {what}: {self._state()}"
+            time.sleep(0.1)
+        return time.monotonic() - before
+
+    def nodes_are_ready(self) -> bool:
+        return all(_condition(node, "Ready") == "True" for node in self.get("nodes")["items"])
+
+    def pods_are_ready(self, *which: str) -> bool:
+        found = self.get("pods", *which)["items"]
+        return bool(found) and all(_condition(pod, "Ready") == "True" for pod in found)
+
+    def agents_are_ready(self) -> bool:
+        """Those of the DaemonSet's newest edition, on every node."""
+        status = self.get("daemonset", "calico-node", "-n", "kube-system")
+        seen = status["status"]
+        return bool(
+            seen.get("observedGeneration") == status["metadata"]["generation"]
+            and seen.get("updatedNumberScheduled") == len(NODES)
+            and seen.get("numberReady") == len(NODES)
+        )
+
+    def _state(self) -> str:
+        return self.kubectl("get", "nodes,pods", "-A", "-o", "wide")
+
+    # --- traffic -----------------------------------------------------------------------------------------------------
+
+    def web(self, node: str) -> tuple[str, str]:
+        """Name and address of the web pod there."""
+        (pod,) = self.get("pods", "-l", "app=web", f"--field-selector=spec.nodeName={node}")["items"]
+        return pod["metadata"]["name"], pod["status"]["podIP"]
+
+    @contextmanager
+    def pinging(self, pod: str, address: str) -> Iterator[list[Ping]]:
+        """50 a second for as long as the block runs; then the list has what became of them."""
+        found: list[Ping] = []
+        pid = self.inside(pod, f"/usr/bin/ping -i 0.02 {address} >/tmp/ping 2>&1 & echo $!").strip()
+        yield found
+        time.sleep(1)  # what is under way
+        self.inside(pod, f"kill -INT {pid}")
+        self.until(lambda: "transmitted" in self.inside(pod, "cat /tmp/ping"), "ping to end")
+        said = self.inside(pod, "tail -3 /tmp/ping")
+        counted = re.search(r"(\d+) packets transmitted, (\d+) received", said)
+        assert counted, said
+        found.append(Ping(int(counted[1]), int(counted[2])))
+
+
+@contextmanager
+def real_cluster() -> Iterator[RealCluster]:
+    """Two nodes without a network. Nothing is left of it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="cluster-"))
+    try:
+        made = RealCluster(folder)
+        try:
+            made.tool("up", "--nodes", str(len(NODES)), patience_s=300.0)
+            yield made
+        finally:
+            made.tool("down")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def image(folder: Path) -> Path:
+    made = folder / "image.tar"
+    subprocess.run([sys.executable, PROJECT / "manifests" / "image.py", made], check=True, capture_output=True)
+    return made
+
+
+def _condition(item: Any, kind: str) -> str:
+    return next((each["status"] for each in item["status"].get("conditions", ()) if each["type"] == kind), "")
+
+
+def lines(text: str, *, but: Sequence[str] = ()) -> set[str]:
+    return {line for line in text.splitlines() if line and not any(word in line for word in but)}
