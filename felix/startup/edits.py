@@ -239,9 +239,12 @@ def _with_fields_of(wanted: IPPool, pool: IPPool) -> IPPool:
 
 
 def _noted(pool: IPPool, generation: int) -> Resource:
-    note = json.dumps({"generation": generation, "spec": _fields(pool)}, separators=(",", ":"))
+    """Modes are written as they are also where they are Never: people look for them in what kubectl shows."""
+    fields = _fields(pool)
+    note = json.dumps({"generation": generation, "spec": fields}, separators=(",", ":"))
     resource = encode(pool)
-    return replace(resource, annotations={**resource.annotations, ANNOTATION: note})
+    spec = {**resource.spec, "ipipMode": fields["ipipMode"], "vxlanMode": fields["vxlanMode"]}
+    return replace(resource, spec=spec, annotations={**resource.annotations, ANNOTATION: note})
 
 
 def _note_of(resource: Resource) -> _Note | None:

@@ -172,3 +172,9 @@ def test_many_nodes_of_two_generations_come_to_one_end() -> None:
 
     asyncio.run(scenario())
     assert GENERATION == "POD_TEMPLATE_GENERATION"
+
+
+def test_a_mode_that_is_switched_off_is_still_shown() -> None:
+    (always,) = decided(ALWAYS, 2, made()).updates
+    (off,) = decided({"CIDR": "10.244.0.0/16", "IPIP": "off"}, 3, always).updates
+    assert (off.spec["ipipMode"], off.spec["vxlanMode"]) == ("Never", "Never")
