@@ -30,11 +30,17 @@ _EXTENDED_LENGTH = 0x10
 _MEANINGFUL = _OPTIONAL | _TRANSITIVE | _EXTENDED_LENGTH
 """Partial and the unused bits say nothing about a value, and do not reach the decoder."""
 
-_UNREAD = frozenset({6, 16})
-"""Of the table, those that nobody here reads: ATOMIC_AGGREGATE and the extended communities."""
+_UNREAD = frozenset({6, 7, 16, 18, 25})
+"""Of the table, those that nobody here reads: of aggregates and the extended communities."""
 
 ORIGIN, AS_PATH, NEXT_HOP, MED, LOCAL_PREF = 1, 2, 3, 4, 5
+AGGREGATOR, AS4_PATH, AS4_AGGREGATOR = 7, 17, 18
 MP_REACH, MP_UNREACH = 14, 15
+_MULTIPROTOCOL = (MP_REACH, MP_UNREACH)
+AS_TRANS = 23456
+_NEXT_HOP_BYTES = {(1, 1): (4,), (2, 1): (16, 32)}
+_MALFORMED_LIST, _OPTIONAL_ERROR = 1, 9
+"""Subcodes of the error that ends a session."""
 
 
 class Verdict(IntEnum):
@@ -55,12 +61,16 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``kept`` is what remains to be decoded. ``faults`` read ``origin: value 5: withdraw``."""
+    """``kept`` is what remains to be decoded. ``faults`` read ``origin: value 5: withdraw``. ``subcode`` and ``data``
+    are those of the error, where the session has to end.
+    """
 
     verdict: Verdict
     kept: bytes
     faults: tuple[str, ...] = ()
     carried: tuple[Carried, ...] = ()
+    subcode: int = _MALFORMED_LIST
+    data: bytes = b""
 
 
 Check = Callable[[bytes, Facts], str]
@@ -140,11 +150,29 @@ def _check_aggregator(value: bytes, facts: Facts) -> str:
 def _check_as4_aggregator(value: bytes, facts: Facts) -> str:
     if facts.has_four_octet_as:
         return "from a four-octet speaker"
-    return "" if len(value) == 8 else f"length {len(value)}"
+    if len(value) != 8:
+        return f"length {len(value)}"
+    return "" if any(value[:4]) else "AS 0"
 
 
-def _any(_: bytes, __: Facts) -> str:
-    return ""
+def _check_reach(value: bytes, facts: Facts) -> str:
+    """RFC 4760, 3: family, next hop and its length, an octet that means nothing, prefixes."""
+    if len(value) < 3:
+        return f"length {len(value)}"
+    allowed = _NEXT_HOP_BYTES.get(_family_of(value), ())
+    if _family_of(value) not in facts.families:
+        return ""
+    if len(value) < 5 + (length := value[3] if len(value) > 3 else 0):
+        return "next hop overruns"
+    return "" if length in allowed else f"next hop of {length} octets"
+
+
+def _check_unreach(value: bytes, _: Facts) -> str:
+    return "" if len(value) >= 3 else f"length {len(value)}"
+
+
+def _family_of(value: bytes) -> tuple[int, int]:
+    return int.from_bytes(value[:2], "big"), value[2]
 
 
 _WELL_KNOWN = _TRANSITIVE
@@ -157,15 +185,16 @@ RULES: dict[int, Rule] = {
     MED: Rule("med", _OPTIONAL, _of_length(4), Verdict.WITHDRAW),  # 7.4
     LOCAL_PREF: Rule("local-pref", _WELL_KNOWN, _of_length(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.5
     6: Rule("atomic-aggregate", _WELL_KNOWN, _of_length(0), Verdict.DISCARD),  # 7.6
-    7: Rule("aggregator", _PASSED_ON, _check_aggregator, Verdict.DISCARD),  # 7.7
+    AGGREGATOR: Rule("aggregator", _PASSED_ON, _check_aggregator, Verdict.DISCARD),  # 7.7
     8: Rule("community", _PASSED_ON, _of_many(4), Verdict.WITHDRAW),  # 7.8
     9: Rule("originator-id", _OPTIONAL, _of_length(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.9
     10: Rule("cluster-list", _OPTIONAL, _of_many(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.10
-    MP_REACH: Rule("mp-reach", _OPTIONAL, _any, Verdict.RESET),  # 7.11; the decoder judges its inside
-    MP_UNREACH: Rule("mp-unreach", _OPTIONAL, _any, Verdict.RESET),  # 7.12
+    MP_REACH: Rule("mp-reach", _OPTIONAL, _check_reach, Verdict.RESET),  # 7.11; the decoder judges the prefixes
+    MP_UNREACH: Rule("mp-unreach", _OPTIONAL, _check_unreach, Verdict.RESET),  # 7.12
     16: Rule("extended-community", _PASSED_ON, _of_many(8), Verdict.WITHDRAW),  # 7.14
-    17: Rule("as4-path", _PASSED_ON, _check_as4_path, Verdict.DISCARD),  # RFC 6793, 6
-    18: Rule("as4-aggregator", _PASSED_ON, _check_as4_aggregator, Verdict.DISCARD),  # RFC 6793, 6
+    AS4_PATH: Rule("as4-path", _PASSED_ON, _check_as4_path, Verdict.DISCARD),  # RFC 6793, 6
+    AS4_AGGREGATOR: Rule("as4-aggregator", _PASSED_ON, _check_as4_aggregator, Verdict.DISCARD),  # RFC 6793, 6
+    25: Rule("ipv6-extended-community", _PASSED_ON, _of_many(20), Verdict.WITHDRAW),  # 7.15
     32: Rule("large-community", _PASSED_ON, _of_many(12), Verdict.WITHDRAW),  # RFC 8092, 5
 }
 
@@ -175,6 +204,8 @@ class _Finding:
     name: str
     why: str
     verdict: Verdict
+    subcode: int = _MALFORMED_LIST
+    data: bytes = b""
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}: {self.verdict.name.lower()}"
@@ -182,24 +213,31 @@ class _Finding:
 
 def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
     """The verdict on the path attributes of one UPDATE. ``has_nlri``: its NLRI field is not empty."""
-    kept: list[bytes] = []
-    carried: list[Carried] = []
+    kept: dict[int, bytes] = {}
+    carried: dict[int, Carried] = {}
     findings: list[_Finding] = []
     seen: set[int] = set()
     for flags, code, whole, value in _split(raw):
         if code is None:
             findings.append(_Finding("attributes", "length overruns", Verdict.WITHDRAW))  # section 4
             continue
-        finding = _judge_one(flags, code, value, facts, seen)
+        finding = _judge_one(flags, code, whole, value, facts, seen)
         is_first = code not in seen
         seen.add(code)
         if finding is not None:
             findings.append(finding)
+        if code in _MULTIPROTOCOL:
+            if finding is None or finding.verdict is Verdict.WITHDRAW:
+                kept[code] = _plain_multiprotocol(code, value)
+        elif finding is not None:
+            continue
         elif code in _UNREAD or code not in RULES:
             if flags & _TRANSITIVE and is_first:
-                carried.append(_carry(flags, code, value))
+                carried[code] = _carry(flags, code, value)
         else:
-            kept.append(whole if not flags & ~_MEANINGFUL else bytes((flags & _MEANINGFUL,)) + whole[1:])
+            kept[code] = whole if not flags & ~_MEANINGFUL else bytes((flags & _MEANINGFUL,)) + whole[1:]
+    if not facts.has_four_octet_as:
+        _join_aggregators(kept, carried)
     is_reachable = has_nlri or MP_REACH in seen
     if is_reachable and not seen >= _ALWAYS_NEEDED:
         findings += _missing(seen, facts, has_nlri=has_nlri)
@@ -207,7 +245,36 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
     if worst is Verdict.WITHDRAW and not is_reachable:
         worst = Verdict.RESET
         findings.append(_Finding("routes", "none to withdraw", Verdict.RESET))  # 5.2
-    return Judgement(worst, b"".join(kept), tuple(map(str, findings)), tuple(carried))
+    cause = max(findings, key=lambda each: each.verdict, default=_NOTHING)
+    faults = tuple(map(str, findings))
+    return Judgement(worst, b"".join(kept.values()), faults, tuple(carried.values()), cause.subcode, cause.data)
+
+
+_NOTHING = _Finding("", "", Verdict.KEEP)
+
+
+def _plain_multiprotocol(code: int, value: bytes) -> bytes:
+    """With the flags that it should have and its reserved octet 0; nothing where it announces nothing."""
+    if code == MP_REACH:
+        end = 4 + value[3]
+        value = value[:end] + b"\0" + value[end + 1 :]
+        if len(value) == end + 1:
+            return b""
+    return bytes((_OPTIONAL | _EXTENDED_LENGTH, code)) + len(value).to_bytes(2, "big") + value
+
+
+def _join_aggregators(kept: dict[int, bytes], carried: dict[int, Carried]) -> None:
+    """RFC 6793, 4.2.3: of an old speaker. One whose AGGREGATOR is not AS_TRANS took no notice of what stood behind."""
+    long, short = carried.pop(AS4_AGGREGATOR, None), carried.get(AGGREGATOR)
+    if short is None:
+        return
+    number, address = int.from_bytes(short.value[:2], "big"), short.value[2:]
+    value = number.to_bytes(4, "big") + address
+    if number != AS_TRANS:
+        kept.pop(AS4_PATH, None)
+    elif long is not None:
+        value = long.value
+    carried[AGGREGATOR] = Carried(AGGREGATOR, short.flags, value)
 
 
 def _carry(flags: int, code: int, value: bytes) -> Carried:
@@ -230,29 +297,28 @@ def _split(raw: bytes) -> Iterator[tuple[int, int | None, bytes, bytes]]:
         at = end
 
 
-def _judge_one(flags: int, code: int, value: bytes, facts: Facts, seen: set[int]) -> _Finding | None:
+def _judge_one(flags: int, code: int, whole: bytes, value: bytes, facts: Facts, seen: set[int]) -> _Finding | None:
     rule = RULES.get(code)
     if rule is None:
         is_optional = bool(flags & _OPTIONAL)
         return None if is_optional else _Finding(f"attribute {code}", "unknown well-known", Verdict.WITHDRAW)
     if code in seen:  # 3 (g)
-        is_multiprotocol = code in (MP_REACH, MP_UNREACH)
-        return _Finding(rule.name, "twice", Verdict.RESET if is_multiprotocol else Verdict.DISCARD)
-    if (flags ^ rule.flags) & _PASSED_ON:  # 3 (c), 5.3
-        return _Finding(rule.name, f"flags {flags:#04x}", max(Verdict.WITHDRAW, rule.on_error))
+        return _Finding(rule.name, "twice", Verdict.RESET if code in _MULTIPROTOCOL else Verdict.DISCARD)
+    if code in _MULTIPROTOCOL and (wrong := _judge_family(rule, whole, value, facts)):
+        return wrong
+    if (flags ^ rule.flags) & _PASSED_ON:  # 3 (c)
+        return _Finding(rule.name, f"flags {flags:#04x}", Verdict.WITHDRAW)
     if rule.from_external and not facts.is_internal:
         return _Finding(rule.name, "from an external peer", rule.from_external)
-    if code in (MP_REACH, MP_UNREACH):
-        return _judge_family(rule, value, facts)
     why = rule.check(value, facts)
     return _Finding(rule.name, why, rule.on_error) if why else None
 
 
-def _judge_family(rule: Rule, value: bytes, facts: Facts) -> _Finding | None:
+def _judge_family(rule: Rule, whole: bytes, value: bytes, facts: Facts) -> _Finding | None:
     """Routes of a family that was not negotiated are left out; the session goes on with those that were."""
-    if len(value) < 3:
-        return _Finding(rule.name, f"length {len(value)}", Verdict.RESET)
-    family = (int.from_bytes(value[:2], "big"), value[2])
+    if why := rule.check(value, facts):
+        return _Finding(rule.name, why, Verdict.RESET, _OPTIONAL_ERROR, whole)
+    family = _family_of(value)
     if family in facts.families:
         return None
     return _Finding(rule.name, f"family {family[0]}/{family[1]}", Verdict.DISCARD)

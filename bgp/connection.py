@@ -40,6 +40,19 @@ from bgp.wire import Codec
 log = logging.getLogger(__name__)
 
 
+_STATE_ERROR = 5
+_TYPE_OF = {
+    Event.OPEN: 1,
+    Event.OPEN_ERROR: 1,
+    Event.UPDATE: 2,
+    Event.UPDATE_ERROR: 2,
+    Event.KEEPALIVE: 4,
+    Event.REFRESH: 5,
+    Event.REFRESH_ERROR: 5,
+}
+"""The message that must not come now, which RFC 6608 wants named."""
+
+
 class Owner(Protocol):
     """The neighbour that a connection belongs to."""
 
@@ -93,6 +106,7 @@ class Connection:
         self._fault: Fault | None = None
         self._is_over = False
         self._ends_hard = False
+        self._event = Event.START
         self._queue = _Queue()
 
     @property
@@ -252,6 +266,7 @@ class Connection:
     # Steps.
 
     def _take(self, event: Event, message: Learned | EndOfRib | Refresh | None = None) -> None:
+        self._event = event
         step = self.session.handle(event, self._loop.time())
         for action in step.actions:
             self._do(action, message)
@@ -295,6 +310,8 @@ class Connection:
     def _notify(self, code: int, subcode: int) -> None:
         """Code 0: what the fault at hand says."""
         fault, data, text = self._fault, b"", ""
+        if code == _STATE_ERROR:
+            data = bytes((_TYPE_OF[self._event],)) if self._event in _TYPE_OF else b""
         if not code and fault is not None:
             code, subcode, data = fault.code, fault.subcode, fault.data
             text = fault.why if fault.event is Event.STOP and subcode in (2, 4) else ""

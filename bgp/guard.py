@@ -5,13 +5,17 @@
   that get their new password within the hold time of each other keep their session.
 - A distance: every packet of the neighbour arrives with a TTL of at least 256 minus so many hops (RFC 5082).
 
+A neighbour that dials us could say a lot before the kernel is told: so the TTL of its first packet, which the kernel
+keeps for us, decides whether it is let in at all.
+
 What we send starts with a TTL of 255 in any case: a neighbour that asks for it need not be known to ask.
 
-Source: Linux include/uapi/linux/tcp.h (struct tcp_md5sig), ip(7), ipv6(7).
+Source: Linux include/uapi/linux/tcp.h (struct tcp_md5sig, TCP_SAVED_SYN), ip(7), ipv6(7).
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -20,6 +24,10 @@ from ipaddress import IPv4Address, IPv6Address
 Address = IPv4Address | IPv6Address
 
 _TCP_MD5SIG = 14
+_TCP_SAVE_SYN, _TCP_SAVED_SYN = 27, 28
+_LARGEST_SYN_BYTES = 256
+_TTL_AT = {4: 8, 6: 7}
+"""Where it stands in the IP header of a version."""
 _KEY_BYTES = 80
 _ADDRESS_BYTES = 128
 _IP_MINTTL = 21
@@ -45,10 +53,23 @@ def protect(sock: socket.socket, peer: Address, guard: Guard, *, before: Guard =
         set_password(sock, peer, guard.password)
     if guard.ttl_hops != before.ttl_hops:
         least = 256 - guard.ttl_hops if guard.ttl_hops else 0
+        _refuse_from_afar(sock, least)
         if sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, least)
         else:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, least)
+
+
+def keep_first_packets(sock: socket.socket) -> None:
+    """Of a listening socket, for the connections that it accepts."""
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_SAVE_SYN, 1)
+
+
+def _refuse_from_afar(sock: socket.socket, least: int) -> None:
+    """Raises PermissionError where the neighbour's first packet has come too far. There is none where we dialled."""
+    first = sock.getsockopt(socket.IPPROTO_TCP, _TCP_SAVED_SYN, _LARGEST_SYN_BYTES)
+    if first and first[_TTL_AT[first[0] >> 4]] < least:
+        raise PermissionError(errno.EPERM, "it came from too far away")
 
 
 def send_far(sock: socket.socket) -> None:

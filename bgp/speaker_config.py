@@ -223,8 +223,8 @@ def _neighbour(section: Section, common: _Common) -> Neighbour:
         max_prefixes=section.take("maxPrefixes", _number, 0),
     )
     found = _passing_on(section, _with_families(section, found, common), common)
-    if section.take("failureDetectionMode", _text, "None") not in ("None", "BFDIfDirectlyConnected"):
-        raise section.wrong("failureDetectionMode", "must be None or BFDIfDirectlyConnected")
+    if section.take("failureDetectionMode", _text, "None") != "None":
+        raise section.wrong("failureDetectionMode", "only None is built")
     section.end()
     return found
 

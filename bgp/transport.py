@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
-from bgp.guard import OPEN, Guard, protect, send_far, set_password
+from bgp.guard import OPEN, Guard, keep_first_packets, protect, send_far, set_password
 
 Address = IPv4Address | IPv6Address
 
@@ -71,6 +71,7 @@ class TcpListening:
         self._server = server
         self._passwords: dict[Address, str] = {}
         for sock in server.sockets:
+            keep_first_packets(sock)
             send_far(sock)  # the first answer to a neighbour that asks for the distance leaves by this socket
 
     def require(self, passwords: Mapping[Address, str]) -> None:

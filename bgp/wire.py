@@ -24,7 +24,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import Any, ClassVar
 
@@ -68,7 +68,7 @@ from exabgp.protocol.ip import IP
 from exabgp.rib.change import Change
 from exabgp.rib.outgoing import OutgoingRIB
 
-from bgp.attributes_check import Facts, Verdict, judge
+from bgp.attributes_check import AGGREGATOR, AS4_AGGREGATOR, AS_TRANS, Facts, Verdict, judge
 from bgp.export import NOTHING, Announcement, Exports
 from bgp.message import (
     DEFAULT_LOCAL_PREF,
@@ -137,6 +137,8 @@ _SURVIVES_NOTIFICATIONS = 0x04
 """The N bit (RFC 8538) among the four flags of the graceful restart capability."""
 _HARD_RESET = b"\x06\x09"
 _COMMUNICATIONS = ((6, 2), (6, 4))
+_CAPABILITIES = 2
+"""The one optional parameter of an OPEN that there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ def _pack(ends: Ends, negotiated: Any, what: Difference, versions: frozenset[int
             hop = str(announcement.next_hop or own[dst.version])
             alike = announcement, dst.version
             if alike not in packed:
-                packed[alike] = _outgoing(announcement, hop, ends)
+                packed[alike] = _outgoing(announcement, hop, ends, has_four_octet_as=negotiated.asn4)
             rib.add_to_rib(Change(_nlri(dst, hop), packed[alike]), True)
     for update in rib.updates(True):
         yield from update.messages(negotiated)
@@ -219,7 +221,7 @@ def _nlri(dst: Network, next_hop: str) -> Any:
     return nlri
 
 
-def _outgoing(announcement: Announcement, next_hop: str, ends: Ends) -> Any:
+def _outgoing(announcement: Announcement, next_hop: str, ends: Ends, *, has_four_octet_as: bool) -> Any:
     """Without an AS path ExaBGP writes the usual one: empty, or our AS. Towards others it leaves LOCAL_PREF out."""
     attributes = ExaAttributes()
     attributes.add(OriginAttribute(announcement.origin.value))
@@ -236,9 +238,22 @@ def _outgoing(announcement: Announcement, next_hop: str, ends: Ends) -> Any:
     if announcement.clusters:
         attributes.add(ClusterList([ClusterID(str(each)) for each in announcement.clusters]))
     _add_communities(attributes, announcement)
-    for each in announcement.carried:
-        attributes.add(GenericAttribute(each.code, each.flags, each.value))
+    for carried in announcement.carried:
+        for each in (carried,) if has_four_octet_as else _for_an_old_speaker(carried):
+            attributes.add(GenericAttribute(each.code, each.flags, each.value))
     return attributes
+
+
+def _for_an_old_speaker(carried: Carried) -> Iterator[Carried]:
+    """RFC 6793, 4.2.2: the AS of an aggregator that does not fit goes beside it."""
+    if carried.code != AGGREGATOR:
+        yield carried
+        return
+    number, address = carried.value[:4], carried.value[4:]
+    fits = not any(number[:2])
+    yield replace(carried, value=(number[2:] if fits else AS_TRANS.to_bytes(2, "big")) + address)
+    if not fits:
+        yield Carried(AS4_AGGREGATOR, carried.flags, carried.value)
 
 
 def _add_communities(attributes: Any, announcement: Announcement) -> None:
@@ -424,7 +439,7 @@ class Codec:
         if judgement is None:
             update = Update.unpack_message(body, Direction.IN, self._negotiated)
         elif judgement.verdict is Verdict.RESET:
-            yield Fault(Event.UPDATE_ERROR, 3, 1, b"", "; ".join(judgement.faults))
+            yield Fault(Event.UPDATE_ERROR, 3, judgement.subcode, judgement.data, "; ".join(judgement.faults))
             return
         else:
             rest = _joined(withdrawn, judgement.kept, nlri)
@@ -432,7 +447,8 @@ class Codec:
         faults = judgement.faults if judgement is not None else ()
         carried = judgement.carried if judgement is not None else ()
         if isinstance(update, EOR):
-            yield Learned(faults=faults) if faults else EndOfRib(_VERSIONS[int(update.nlris[0].afi), 1])
+            is_all = judgement is None or len(judgement.kept) >= len(raw)
+            yield EndOfRib(_VERSIONS[int(update.nlris[0].afi), 1]) if is_all else Learned(faults=faults)
             return
         is_void = judgement is not None and judgement.verdict is Verdict.WITHDRAW
         update.nlris = [nlri for nlri in update.nlris if _VERSIONS[int(nlri.afi), 1] in self._versions]
@@ -514,12 +530,15 @@ def _check_open(body: bytes) -> Fault | None:
     """What ExaBGP accepts or answers with text: the version, and parameters that are not as long as they say."""
     if body[0] != 4:
         return Fault(Event.OPEN_ERROR, 2, 1, b"\x00\x04", f"version {body[0]}")
-    parameters = body[9]
-    end = 10 + parameters
+    parameters, at, size = body[9], 10, 1
     if parameters == 255 and len(body) >= 13 and body[10] == 255:  # RFC 9072
-        end = 13 + int.from_bytes(body[11:13], "big")
-    if end != len(body):
+        parameters, at, size = int.from_bytes(body[11:13], "big"), 13, 2
+    if at + parameters != len(body):
         return Fault(Event.OPEN_ERROR, 2, 0, b"", f"parameter length {parameters}")
+    while at < len(body):
+        if body[at] != _CAPABILITIES:
+            return Fault(Event.OPEN_ERROR, 2, 4, b"", f"parameter {body[at]}")
+        at += 1 + size + int.from_bytes(body[at + 1 : at + 1 + size], "big")
     return None
 
 

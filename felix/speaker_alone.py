@@ -193,7 +193,7 @@ class SpeakerAlone:
         dsts = {originated(raw, f"prefixes[{at}]")[0] for at, raw in enumerate(_prefixes(asked))}
         if unknown := dsts - self.speaker.exports.keys():
             raise ValueError(f"not announced: {', '.join(sorted(map(str, unknown)))}")
-        self._additions.withdrawn |= dsts
+        self._additions.withdrawn |= dsts & self._config.originated.keys()
         for dst in dsts:
             self._additions.announced.pop(dst, None)
         self._apply()

@@ -72,8 +72,9 @@ CASES = [
     # 7.11 and 7.12
     ("reset; mp-reach: length 2", USUAL + attribute(14, b"\0\1", flags=OPTIONAL)),
     ("reset; mp-unreach: length 2", USUAL + attribute(15, b"\0\1", flags=OPTIONAL)),
-    ("reset; mp-reach: flags 0x40", USUAL + attribute(14, bytes(9))),
-    ("reset; mp-reach: twice", USUAL + 2 * attribute(14, b"\0\1\1" + bytes(9), flags=OPTIONAL)),
+    ("withdraw; mp-reach: flags 0x40", USUAL + attribute(14, b"\0\1\1\4" + bytes(9))),
+    ("reset; mp-reach: next hop of 0 octets", USUAL + attribute(14, b"\0\1\1" + bytes(9), flags=OPTIONAL)),
+    ("reset; mp-reach: twice", USUAL + 2 * attribute(14, b"\0\1\1\4" + bytes(9), flags=OPTIONAL)),
     ("reset; mp-unreach: twice", USUAL + 2 * attribute(15, b"\0\1\1", flags=OPTIONAL)),
     ("discard; mp-reach: family 2/1", USUAL + attribute(14, b"\0\2\1" + bytes(20), flags=OPTIONAL)),
     # 7.14 and RFC 8092

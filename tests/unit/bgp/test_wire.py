@@ -314,8 +314,9 @@ UPDATES = [
     (["3/10"], update(withdrawn=b"\x21\x0a\x01\x00\x00\x00")),
     (["3/1"], message(2, b"\x00\x00\x00\xff")),
     (["3/1"], message(2, b"\x00\xff\x00\x00")),
-    (["3/1"], update(USUAL + 2 * attribute(14, b"\0\1\1" + bytes(9), flags=OPTIONAL), nlri("10.1.0.0/26"))),
-    (["3/9"], update(ORIGIN + EMPTY_PATH + LOCAL_PREF + attribute(14, b"\0\1\1\3\x0a\0\0\0\x08\x0a", flags=OPTIONAL))),
+    (["3/1"], update(USUAL + 2 * attribute(14, b"\0\1\1\4" + bytes(9), flags=OPTIONAL), nlri("10.1.0.0/26"))),
+    (["3/9 800e0a000101030a000000080a"],
+     update(ORIGIN + EMPTY_PATH + LOCAL_PREF + attribute(14, b"\0\1\1\3\x0a\0\0\0\x08\x0a", flags=OPTIONAL))),
     (["+10.1.0.0/26 via 10.0.0.9"],
      update(ORIGIN + EMPTY_PATH + LOCAL_PREF
             + attribute(14, b"\0\1\1\4\x0a\0\0\x09\0" + nlri("10.1.0.0/26"), flags=OPTIONAL))),
