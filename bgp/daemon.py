@@ -19,12 +19,13 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from setproctitle import setproctitle
 
@@ -36,6 +37,7 @@ from bgp.mesh import ListenAt, Mesh
 from bgp.recovery import RESTART_TIME_S
 from bgp.remembered import FileMemory, Memory, Remembered
 from bgp.report import report
+from bgp.secret_reading import SecretReading
 from bgp.speaker import PastLife, Speaker, Wanted
 from bgp.status import SpeakerStatus
 from bgp.transport import Network as Transport
@@ -89,14 +91,20 @@ def read(environ: Mapping[str, str], *, node: str = "") -> BgpConfig:
     return BgpConfig(node, router_id)
 
 
-async def run(config: BgpConfig, store: Store, *, on_ready: Callable[[], None] = lambda: None) -> None:
+async def run(
+    config: BgpConfig,
+    store: Store,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+    open_secret: Callable[[str], Store] | None = None,
+) -> None:
     """Speak until SIGTERM or SIGINT. Raises OSError when a socket's file cannot be made.
 
     ``on_ready`` is called once, as soon as it is known whom to speak to and neighbours can connect.
     """
     setproctitle("bird")
     loop = asyncio.get_running_loop()
-    daemon = asyncio.ensure_future(Daemon(config, store, on_ready=on_ready).run())
+    daemon = asyncio.ensure_future(Daemon(config, store, on_ready=on_ready, open_secret=open_secret).run())
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, daemon.cancel)
     with suppress(asyncio.CancelledError):
@@ -117,7 +125,9 @@ class World:
 
 
 class Daemon:
-    """``world``: the machine's, where none is given. :attr:`felix` is the line to felix."""
+    """``world``: the machine's, where none is given. :attr:`felix` is the line to felix. ``open_secret`` gives what
+    lists and watches the Secret of a name, where the datastore has such.
+    """
 
     def __init__(
         self,
@@ -126,6 +136,7 @@ class Daemon:
         *,
         on_ready: Callable[[], None] = lambda: None,
         world: World | None = None,
+        open_secret: Callable[[str], Store] | None = None,
     ) -> None:
         world = world or World(TcpNetwork(), FileMemory(config.state_folder / "bgp.json"))
         self._config = config
@@ -145,6 +156,11 @@ class Daemon:
         self._confirmed: frozenset[Network] | None = None
         self._has_waited = False
         self._mesh = Mesh()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._secrets: SecretReading | None = None
+        if open_secret is not None:
+            self._secrets = SecretReading(open_secret, random=self._chance, on_change=self._take_secrets)
+            self._view.keep({})
         self._pass: asyncio.TimerHandle | None = None
         self._rest_until = 0.0
         self._unsaved = asyncio.Event()
@@ -178,6 +194,7 @@ class Daemon:
         """Until cancelled."""
         self._speak_as_before()
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             tasks.create_task(self.speaker.run(), name="speaker")
             tasks.create_task(self._keep_saving(), name="remember")
             for kind in KINDS:
@@ -197,6 +214,22 @@ class Daemon:
             log.info("felix.confirmed destinations=%d", len(confirmed))
             self._confirmed = confirmed
             self._pass_soon()
+
+    def _take_secrets(self) -> None:
+        if self._secrets is not None:
+            self._view.keep(self._secrets.values())
+            self._pass_soon()
+
+    def _has_all_secrets(self) -> bool:
+        """Those that are named now are being read, and each has been read once."""
+        if self._secrets is None:
+            return True
+        self._secrets.want(self._view.named_secrets(), self._spawn)
+        return self._secrets.is_settled
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        assert self._tasks is not None, "a pass was made before the daemon ran"
+        return self._tasks.create_task(work, name=name)
 
     def _note_trouble(self, kind: str, error: StoreError | None) -> None:
         if error is None:
@@ -219,7 +252,7 @@ class Daemon:
     def _make_pass(self) -> None:
         begun = self._stopwatch()
         self._pass = None
-        if self._view.in_sync:
+        if self._view.in_sync and self._has_all_secrets():
             self._speak()
         elif self._has_waited:
             self._speak_as_before()

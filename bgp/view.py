@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from bgp.export import NORMAL_PRIORITY, Exports, exports, own_blocks
 from bgp.filters import Filter, Unreadable, community, read
-from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, cluster_id_of, mesh
+from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, Secrets, cluster_id_of, mesh
 from bgp.message import Community
 from bgp.ownership import Ownership, ownership
 from bgp.passing import Marks, Policy
@@ -50,6 +50,7 @@ class View:
             "IPAMBlock": self._blocks,
         }
         self._known: dict[str, tuple[tuple[object, ...], Any]] = {}
+        self._secrets: Secrets | None = None
 
     @property
     def in_sync(self) -> bool:
@@ -79,6 +80,14 @@ class View:
             return f"node {self._node} has no IPv4 address to take the router id from"
         return ""
 
+    def keep(self, secrets: Secrets) -> None:
+        """What the Secrets hold, by name and key. Until this is called the datastore is one that has none."""
+        self._secrets = secrets
+
+    def named_secrets(self) -> frozenset[str]:
+        """Those that somebody refers to, whether this node's sessions need them or not."""
+        return self._when_changed("named secrets", self._find_named_secrets, self._configurations, self._peers)
+
     def router_id(self, rule: str) -> IPv4Address:
         """``rule`` as in CALICO_ROUTER_ID: an address, ``hash``, or "" for the node's own (0.0.0.0 without one)."""
         if rule == "hash":
@@ -90,7 +99,13 @@ class View:
     def mesh(self) -> Mesh:
         """The neighbours over both families."""
         return self._when_changed(
-            "mesh", self._find_mesh, self._nodes, self._configurations, self._peers, self._filters
+            "mesh",
+            self._find_mesh,
+            self._nodes,
+            self._configurations,
+            self._peers,
+            self._filters,
+            also=tuple(sorted(self._secrets.items())) if self._secrets is not None else None,
         )
 
     def ownership(self) -> Ownership:
@@ -129,6 +144,11 @@ class View:
         four, six = (mesh(self._cluster(), version=version) for version in (4, 6))
         unbuilt = dict.fromkeys((*four.unbuilt, *six.unbuilt))
         return Mesh((*four.neighbours, *six.neighbours), tuple(unbuilt))
+
+    def _find_named_secrets(self) -> frozenset[str]:
+        passwords = [each.password for each in self._peers.values.values()]
+        passwords += [each.node_mesh_password for each in self._configurations.values.values()]
+        return frozenset(str(each["secretKeyRef"].get("name") or "") for each in passwords if each.get("secretKeyRef"))
 
     def _find_owners(self) -> Ownership:
         return ownership(
@@ -180,6 +200,7 @@ class View:
             nodes={node.name: node for node in self._nodes.values.values()},
             configurations={each.resource.name: each for each in self._configurations.values.values()},
             peers=tuple(self._peers.values.values()),
+            secrets=self._secrets,
             filters=self._when_changed("filters", self._find_filters, self._filters),
         )
 

@@ -19,6 +19,8 @@ from datastore.store import Rejected, Store
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from datastore.kubernetes.beside import Beside
+
 DEFAULT_TYPE = "sqlite"
 DEFAULT_PATH = "/var/lib/calico/datastore.sqlite"
 
@@ -36,6 +38,16 @@ def connect(environ: Environ, *, executor: Executor | None = None) -> Store:
     if driver is None:
         raise Rejected("DATASTORE_TYPE", f"{named} is none of {', '.join(_DRIVERS)}")
     return driver(environ, executor)
+
+
+def beside(store: Store, environ: Environ) -> Beside | None:
+    """What stands beside Calico's objects where ``store`` is a Kubernetes API server; None where it is another."""
+    if type_of(environ) != "kubernetes":
+        return None
+    from datastore.kubernetes.beside import Beside
+    from datastore.kubernetes.store import KubernetesStore
+
+    return Beside(store, environ.get("NAMESPACE", "")) if isinstance(store, KubernetesStore) else None
 
 
 def type_of(environ: Environ) -> str:

@@ -156,7 +156,7 @@ def _bgp() -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     from bgp import daemon
-    from datastore.connect import connect
+    from datastore.connect import beside, connect
     from datastore.store import Rejected
     from felix import notify
     from felix.startup.name import node_name
@@ -168,7 +168,9 @@ def _bgp() -> int:
     except (daemon.BadEnvironment, Rejected) as error:
         return _fail(str(error))
     _log_to_stdout("INFO")
-    asyncio.run(daemon.run(config, store, on_ready=notify.ready))
+    cluster = beside(store, os.environ)
+    open_secret = cluster.secret if cluster is not None else None
+    asyncio.run(daemon.run(config, store, on_ready=notify.ready, open_secret=open_secret))
     return 0
 
 

@@ -73,6 +73,10 @@ class KubernetesStore:
         self._group: Group | None = None
 
     @property
+    def client(self) -> Client:
+        return self._client
+
+    @property
     def requests(self) -> Counter[str]:
         """How often the server was asked, by verb."""
         return self._client.requests

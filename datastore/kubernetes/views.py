@@ -21,7 +21,8 @@ UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 class View:
     """``resource``: what RBAC calls it. ``read`` gives None for what is none of this kind, and raises UNREADABLE.
 
-    ``node_field``: by which the server finds a node's own, "" where it cannot.
+    ``node_field``: by which the server finds a node's own, "" where it cannot. ``folder``: where the objects are, if
+    not with Calico's. ``only``: just the object of that name.
     """
 
     group: Group
@@ -29,8 +30,12 @@ class View:
     resource: str
     read: Callable[[Mapping[str, Any]], Resource | None]
     node_field: str = ""
+    folder: str = ""
+    only: str = ""
 
     def path(self, namespace: str = "") -> str:
+        if self.folder:
+            return self.folder
         if self.kind == "Node":
             return "/api/v1/nodes"
         if self.kind == "WorkloadEndpoint":
@@ -46,6 +51,8 @@ class View:
 
     def selector(self, node: str) -> dict[str, str]:
         """The query by which the server picks what belongs to a node; empty where it cannot, or for all (node "")."""
+        if self.only:
+            return {"fieldSelector": f"metadata.name={self.only}"}
         return {"fieldSelector": f"{self.node_field}={node}"} if node and self.node_field else {}
 
 

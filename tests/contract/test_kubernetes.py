@@ -26,8 +26,10 @@ from datastore.resources import IPPool, Node, WorkloadEndpoint
 from datastore.store import (
     Compacted,
     Conflict,
+    Mark,
     Missing,
     NotSupported,
+    Put,
     Rejected,
     StoreError,
     Unavailable,
@@ -567,3 +569,28 @@ async def test_a_lease_is_kubernetes_own_and_takes_every_word_of_the_controllers
         assert (lease.holder_of(free), lease.holder_of(taken)) == ("", "two")
         assert [each.key for each in (await store.list("Lease")).items] == [lease.KEY]
         await store.delete(lease.KEY)
+
+
+async def test_a_secret_is_listed_and_watched_by_its_name_and_read_as_text(server: KubeServer) -> None:
+    from datastore.kubernetes.beside import Beside
+
+    path = "/api/v1/namespaces/kube-system/secrets"
+
+    def body(name: str, **data: str) -> dict[str, object]:
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+
+    async with opened(server.store()) as store:
+        assert isinstance(store, KubernetesStore)
+        await server.do("POST", path, body("other", mesh="bm8="))
+        secret = Beside(store).secret("bgp")
+        listing = await secret.list("Secret")
+        assert listing.items == ()
+        changes = secret.watch("Secret", since=listing.revision)
+        assert isinstance(await anext(changes), Mark)
+        await server.do("POST", path, body("bgp", mesh="b3BlbnNlc2FtZQ==", binary="/w=="))
+        while not isinstance(change := await anext(changes), Put):
+            pass
+        assert (change.resource.name, change.resource.spec) == ("bgp", {"mesh": "opensesame"})
+        await changes.aclose()
+        for name in ("bgp", "other"):
+            await server.do("DELETE", f"{path}/{name}")
