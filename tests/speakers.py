@@ -183,6 +183,10 @@ class RawPeer(asyncio.Protocol):
     def say(self, data: bytes) -> None:
         self.transport.write(data)
 
+    def messages_end(self) -> bool:
+        """Whether a NOTIFICATION was heard."""
+        return any(each.startswith("NOTIFICATION") for each in self.messages())
+
     def messages(self) -> list[str]:
         """``OPEN``, ``KEEPALIVE``, ``NOTIFICATION 6/3`` ... in the order they came."""
         found, rest = [], self.heard
