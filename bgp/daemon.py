@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from setproctitle import setproctitle
 
@@ -44,7 +44,7 @@ from bgp.transport import Network as Transport
 from bgp.transport import TcpNetwork
 from bgp.view import KINDS, View
 from datastore.follow import Batch, follow
-from datastore.store import Store, StoreError
+from datastore.store import Store, StoreError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,26 @@ _REST_FACTOR = 9.0
 
 @dataclass(frozen=True, slots=True)
 class BgpConfig:
-    """``router_id``: an address, ``hash``, or "" for the node's own address."""
+    """``router_id``: an address, ``hash``, or "" for the node's own address. ``cluster_ips``: serviceClusterIPs by
+    comma, where they are not BGPConfiguration's.
+    """
 
     node: str
     router_id: str = ""
     felix_socket: Path = Path(SOCKET_PATH)
     run_folder: Path = Path("/var/run/calico")
     state_folder: Path = Path("/var/lib/calico")
+    cluster_ips: str = ""
+
+
+class Beside(Protocol):
+    """What lists and watches Kubernetes' own objects."""
+
+    def secret(self, name: str) -> Store: ...
+
+    def services(self) -> Store: ...
+
+    def endpoint_slices(self) -> Store: ...
 
 
 class BadEnvironment(ValueError):
@@ -88,7 +101,7 @@ def read(environ: Mapping[str, str], *, node: str = "") -> BgpConfig:
             IPv4Address(router_id)
         except ValueError:
             raise BadEnvironment(f"CALICO_ROUTER_ID={router_id}: must be an IPv4 address or hash") from None
-    return BgpConfig(node, router_id)
+    return BgpConfig(node, router_id, cluster_ips=environ.get("CALICO_ADVERTISE_CLUSTER_IPS", ""))
 
 
 async def run(
@@ -96,7 +109,7 @@ async def run(
     store: Store,
     *,
     on_ready: Callable[[], None] = lambda: None,
-    open_secret: Callable[[str], Store] | None = None,
+    beside: Beside | None = None,
 ) -> None:
     """Speak until SIGTERM or SIGINT. Raises OSError when a socket's file cannot be made.
 
@@ -104,7 +117,7 @@ async def run(
     """
     setproctitle("bird")
     loop = asyncio.get_running_loop()
-    daemon = asyncio.ensure_future(Daemon(config, store, on_ready=on_ready, open_secret=open_secret).run())
+    daemon = asyncio.ensure_future(Daemon(config, store, on_ready=on_ready, beside=beside).run())
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, daemon.cancel)
     with suppress(asyncio.CancelledError):
@@ -125,8 +138,8 @@ class World:
 
 
 class Daemon:
-    """``world``: the machine's, where none is given. :attr:`felix` is the line to felix. ``open_secret`` gives what
-    lists and watches the Secret of a name, where the datastore has such.
+    """``world``: the machine's, where none is given. :attr:`felix` is the line to felix. ``beside``: what
+    Kubernetes has beside Calico's objects, where that is the datastore.
     """
 
     def __init__(
@@ -136,7 +149,7 @@ class Daemon:
         *,
         on_ready: Callable[[], None] = lambda: None,
         world: World | None = None,
-        open_secret: Callable[[str], Store] | None = None,
+        beside: Beside | None = None,
     ) -> None:
         world = world or World(TcpNetwork(), FileMemory(config.state_folder / "bgp.json"))
         self._config = config
@@ -149,7 +162,7 @@ class Daemon:
             world.chance,
         )
         self._loop = asyncio.get_running_loop()
-        self._view = View(config.node)
+        self._view = View(config.node, cluster_ips=config.cluster_ips)
         self._troubles: dict[str, StoreError] = {}
         self._started_wall = self._configured_wall = world.wall()
         self._remembered = world.memory.load()
@@ -158,8 +171,10 @@ class Daemon:
         self._mesh = Mesh()
         self._tasks: asyncio.TaskGroup | None = None
         self._secrets: SecretReading | None = None
-        if open_secret is not None:
-            self._secrets = SecretReading(open_secret, random=self._chance, on_change=self._take_secrets)
+        self._beside = beside
+        self._reads_services = False
+        if beside is not None:
+            self._secrets = SecretReading(beside.secret, random=self._chance, on_change=self._take_secrets)
             self._view.keep({})
         self._pass: asyncio.TimerHandle | None = None
         self._rest_until = 0.0
@@ -227,6 +242,27 @@ class Daemon:
         self._secrets.want(self._view.named_secrets(), self._spawn)
         return self._secrets.is_settled
 
+    def _has_services(self) -> bool:
+        """Services are read from when some are to be announced on."""
+        if self._beside is None or not self._view.service_ranges():
+            return True
+        if not self._reads_services:
+            self._reads_services = True
+            for kind, store in (
+                ("Service", self._beside.services()),
+                ("EndpointSlice", self._beside.endpoint_slices()),
+            ):
+                self._spawn(self._follow_beside(kind, store), f"follow {kind}")
+        return self._view.has_services
+
+    async def _follow_beside(self, kind: str, store: Store) -> None:
+        def note(kind: str, error: StoreError | None) -> None:
+            self._note_trouble(kind, error)
+            if error is not None and not isinstance(error, Unavailable) and not self._view.has_services:
+                self._take(Batch(kind, True, ()))  # not for us to read: what needs no Service goes out
+
+        await follow(store, kind, self._take, random=self._chance, on_trouble=note)
+
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         assert self._tasks is not None, "a pass was made before the daemon ran"
         return self._tasks.create_task(work, name=name)
@@ -252,7 +288,7 @@ class Daemon:
     def _make_pass(self) -> None:
         begun = self._stopwatch()
         self._pass = None
-        if self._view.in_sync and self._has_all_secrets():
+        if self._view.in_sync and self._has_all_secrets() and self._has_services():
             self._speak()
         elif self._has_waited:
             self._speak_as_before()
@@ -273,6 +309,7 @@ class Daemon:
             is_settled=True,
             listen=self._view.listen(),
             policy=self._view.policy(),
+            kept_out=self._view.service_ranges().whole(),
             nodes=self._view.nodes(),
         )
         logging.getLogger(__package__).setLevel(_SEVERITY.get(self._view.log_severity(), logging.INFO))

@@ -6,7 +6,7 @@ Three questions in a row, for one route and one audience:
    a client (RFC 4456); nothing goes back to where it came from; the well-known communities are kept (RFC 1997).
 2. Does a BGPFilter of the neighbour decide?
 3. If none does: nothing goes out of pools that are not to be exported. Our own goes out, and of what was learned only
-   what lies in the other pools, or on a reflector in the services' ranges, and not inside our own blocks: they are
+   what lies in the other pools, or in the services' ranges, and not inside our own blocks: they are
    announced whole. These get the communities that prefixAdvertisements ask for.
 
 Towards other ASes the next hop is this node unless it is to be kept, and no MED goes on; inside it stays unless it is
@@ -33,7 +33,8 @@ Marks = tuple[tuple[Network, tuple[Community, ...]], ...]
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the datastore says of it. ``closed`` pools are not to be exported, ``services`` are for a reflector to pass
-    on, ``marks`` the communities by prefix, ``blocks`` this node's own.
+    on, ``marks`` the communities by prefix, ``blocks`` this node's own. ``ranges``: of services that this node
+    announces, inside which everything goes on.
     """
 
     pools: tuple[Network, ...] = ()
@@ -41,6 +42,7 @@ class Policy:
     services: tuple[Network, ...] = ()
     marks: Marks = ()
     blocks: tuple[Network, ...] = ()
+    ranges: tuple[Network, ...] = ()
     cluster_id: IPv4Address | None = None
 
 
@@ -140,7 +142,7 @@ def _as_told(winner: Winner, to: Audience, policy: Policy, *, reflects: bool) ->
 def _is_ours_to_tell(dst: Network, policy: Policy) -> bool:
     if _is_inside(dst, policy.closed) or _is_inside(dst, policy.blocks):
         return False
-    if policy.cluster_id is not None and _is_inside(dst, policy.services):
+    if _is_inside(dst, policy.ranges) or (policy.cluster_id is not None and _is_inside(dst, policy.services)):
         return True
     return _is_inside(dst, policy.pools)
 

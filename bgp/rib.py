@@ -30,6 +30,7 @@ from bgp.mesh import Neighbour
 from bgp.message import Attributes, Learned
 from bgp.ownership import Ownership
 from bgp.passing import Winner
+from bgp.prefixes import Prefixes
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -82,6 +83,7 @@ class Rib:
         self.winners: dict[Network, Winner] = {}
         self._won_anew: set[Network] = set()
         self._ways: dict[Network, Address] = {}
+        self._kept_out = Prefixes()
 
     # Sessions.
 
@@ -185,6 +187,13 @@ class Rib:
         """Routes that nobody announced: these destinations are reached by these gateways."""
         self._touched.update(dst for dst in {*ways, *self._ways} if ways.get(dst) != self._ways.get(dst))
         self._ways = dict(ways)
+
+    def keep_out(self, networks: Iterable[Network]) -> None:
+        """What lies inside these is chosen and passed on like any other, and never written into the kernel."""
+        kept_out = Prefixes(networks)
+        if kept_out != self._kept_out:
+            self._kept_out = kept_out
+            self._touched.update(self._accepted_from)
 
     def has_room_again(self, name: str) -> bool:
         """Whether routes were left out that would now have a place. Asking clears it: refresh once."""
@@ -311,6 +320,8 @@ class Rib:
         candidates = [self._candidate(name, dst) for name in names]
         best = equally_good(candidates) if len(candidates) > 1 else candidates
         self._win(dst, best[0])
+        if self._kept_out.networks and self._kept_out.around(dst) is not None:
+            return None
         return LearnedRoute(dst, next_hops(best), best[0].peer)
 
     def _win(self, dst: Network, best: Candidate | None) -> None:

@@ -29,6 +29,7 @@ from typing import Any
 from bgp.accept import Own
 from bgp.export import NOTHING, Exports
 from bgp.learned import Delta
+from bgp.learned import Network as IPNetwork
 from bgp.mesh import ListenAt, Neighbour
 from bgp.outgoing import Outgoing
 from bgp.ownership import Ownership
@@ -55,7 +56,7 @@ class Wanted:
 
     ``is_settled``: the neighbours are those of a datastore in sync, not remembered ones. ``are_exports_known``:
     nothing that belongs into ``exports`` is still missing, so End-of-RIB may be said. ``nodes``: the names of all there
-    are.
+    are. ``kept_out``: where nothing that is learned is for the kernel.
     """
 
     router_id: IPv4Address
@@ -66,6 +67,7 @@ class Wanted:
     listen: ListenAt | None = None
     policy: Policy = CLOSED
     nodes: frozenset[str] = frozenset()
+    kept_out: tuple[IPNetwork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Speaker:
             self.router_id = wanted.router_id
         self.rib.be(Own(wanted.router_id, wanted.policy.cluster_id))
         self.rib.lead({ip_network(each.address): each.gateway for each in wanted.neighbours if each.gateway})
+        self.rib.keep_out(wanted.kept_out)
         if wanted.listen != self._listen:
             self._listen = wanted.listen
             self._listen_changed.set()

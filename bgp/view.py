@@ -12,12 +12,13 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import Any, TypeVar
 
-from bgp.export import NORMAL_PRIORITY, Exports, exports, own_blocks
+from bgp.export import NORMAL_PRIORITY, Announcement, Exports, exports, own_blocks
 from bgp.filters import Filter, Unreadable, community, read
 from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, Secrets, cluster_id_of, mesh
 from bgp.message import Community
 from bgp.ownership import Ownership, ownership
 from bgp.passing import Marks, Policy
+from bgp.services import EndpointSlice, Ranges, Service, announced, ranges
 from datastore.follow import Batch
 from datastore.resources import BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
 from datastore.table import Table
@@ -29,10 +30,13 @@ KINDS = ("Node", "BGPConfiguration", "BGPPeer", "BGPFilter", "IPPool", "BlockAff
 
 
 class View:
-    """``node`` is this node's name."""
+    """``node`` is this node's name, ``cluster_ips`` the environment's word for serviceClusterIPs."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, *, cluster_ips: str = "") -> None:
         self._node = node
+        self._cluster_ips = cluster_ips
+        self._services = Table(Service)
+        self._slices = Table(EndpointSlice)
         self._nodes = Table(Node)
         self._configurations = Table(BGPConfiguration)
         self._peers = Table(BGPPeer)
@@ -49,6 +53,7 @@ class View:
             "BlockAffinity": self._affinities,
             "IPAMBlock": self._blocks,
         }
+        self._beside: dict[str, Table[Any]] = {"Service": self._services, "EndpointSlice": self._slices}
         self._known: dict[str, tuple[tuple[object, ...], Any]] = {}
         self._secrets: Secrets | None = None
 
@@ -61,9 +66,15 @@ class View:
         """What is wrong with objects that cannot be read; their last good values count."""
         return tuple(str(error) for table in self._tables.values() for error in table.rejected.values())
 
+    @property
+    def has_services(self) -> bool:
+        """Whether it is known which there are."""
+        return self._services.in_sync and self._slices.in_sync
+
     def apply(self, batch: Batch) -> bool:
         """Whether it changed anything."""
-        return bool(self._tables[batch.kind].apply(batch)) or batch.is_snapshot
+        table = self._tables.get(batch.kind) or self._beside[batch.kind]
+        return bool(table.apply(batch)) or batch.is_snapshot
 
     @property
     def me(self) -> Node | None:
@@ -113,7 +124,7 @@ class View:
 
     def exports(self, confirmed: frozenset[Network]) -> Exports:
         """``confirmed``: what felix found in the FIB."""
-        tables = (self._affinities, self._pools, self._configurations)
+        tables = (self._affinities, self._pools, self._configurations, self._services, self._slices, self._nodes)
         return self._when_changed("exports", lambda: self._find_exports(confirmed), *tables, also=confirmed)
 
     def log_severity(self) -> str:
@@ -158,15 +169,33 @@ class View:
             blocks=self._blocks.values.values(),
         )
 
+    def service_ranges(self) -> Ranges:
+        return ranges(self._configuration("default"), self._cluster_ips)
+
     def _find_exports(self, confirmed: frozenset[Network]) -> Exports:
         default = self._configuration("default")
-        return exports(
+        own = exports(
             node=self._node,
             affinities=self._affinities.values.values(),
             pools=self._pools.values.values(),
             confirmed=confirmed,
             priority=default.normal_route_priority if default is not None else NORMAL_PRIORITY,
             priority_v6=default.normal_route_priority_v6 if default is not None else NORMAL_PRIORITY,
+        )
+        services = sorted(self._find_service_routes(), key=lambda dst: (dst.version, dst))
+        return {**dict.fromkeys(services, Announcement()), **own}
+
+    def _find_service_routes(self) -> frozenset[Network]:
+        """Without a node nothing is known of its labels, and nothing goes out."""
+        me = self.me
+        if me is None:
+            return frozenset()
+        return announced(
+            node=_kubernetes_name(me),
+            labels=me.resource.labels,
+            ranges=self.service_ranges(),
+            services=self._services.values.values(),
+            slices=self._slices.values.values(),
         )
 
     def _find_policy(self) -> Policy:
@@ -179,6 +208,7 @@ class View:
             services=tuple(ip_network(each["cidr"], strict=False) for each in services),
             marks=marks(default, self._configuration(f"node.{self._node}")),
             blocks=tuple(own_blocks(self._node, self._affinities.values.values())),
+            ranges=self.service_ranges().whole(),
             cluster_id=cluster_id_of(me) if me is not None else None,
         )
 
@@ -234,6 +264,12 @@ def marks(default: BGPConfiguration | None, own: BGPConfiguration | None) -> Mar
         except (ValueError, KeyError):
             continue
     return tuple(found)
+
+
+def _kubernetes_name(node: Node) -> str:
+    """Under which its pods are said to be there."""
+    references = node.resource.spec.get("orchRefs") or ()
+    return next((str(each["nodeName"]) for each in references if each.get("orchestrator") == "k8s"), node.name)
 
 
 def hashed_router_id(node: str) -> IPv4Address:

@@ -118,6 +118,8 @@ class BGPConfiguration:
     prefix_advertisements: tuple[Mapping[str, Any], ...] = spec("prefixAdvertisements", each(document), ())
     load_balancer_blocks: tuple[Mapping[str, Any], ...] = spec("serviceLoadBalancerIPs", each(document), ())
     external_blocks: tuple[Mapping[str, Any], ...] = spec("serviceExternalIPs", each(document), ())
+    cluster_blocks: tuple[Mapping[str, Any], ...] = spec("serviceClusterIPs", each(document), ())
+    load_balancer_aggregation: str = spec("serviceLoadBalancerAggregation", text, "Enabled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,9 +168,7 @@ def _bgp() -> int:
     except (daemon.BadEnvironment, Rejected) as error:
         return _fail(str(error))
     _log_to_stdout("INFO")
-    cluster = beside(store, os.environ)
-    open_secret = cluster.secret if cluster is not None else None
-    asyncio.run(daemon.run(config, store, on_ready=notify.ready, open_secret=open_secret))
+    asyncio.run(daemon.run(config, store, on_ready=notify.ready, beside=beside(store, os.environ)))
     return 0
 
 

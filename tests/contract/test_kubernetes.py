@@ -594,3 +594,35 @@ async def test_a_secret_is_listed_and_watched_by_its_name_and_read_as_text(serve
         await changes.aclose()
         for name in ("bgp", "other"):
             await server.do("DELETE", f"{path}/{name}")
+
+
+async def test_services_and_endpoint_slices_are_read_as_the_speaker_reads_them(server: KubeServer) -> None:
+    from bgp.services import EndpointSlice, Service
+    from datastore.kubernetes.beside import Beside
+
+    slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    part = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.244.1.5"], "nodeName": "node1", "conditions": {"ready": True}}],
+    }
+    web = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"type": "NodePort", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]},
+    }
+    async with opened(server.store()) as store:
+        assert isinstance(store, KubernetesStore)
+        await server.do("POST", "/api/v1/namespaces/default/services", web)
+        await server.do("POST", slices, part)
+        found = {each.name: decode(Service, each) for each in (await Beside(store).services().list("Service")).items}
+        assert (found["web"].type, found["web"].policy, found["web"].families) == ("NodePort", "Local", ("IPv4",))
+        assert found["web"].cluster_ips == (found["web"].cluster_ip,)
+        listed = [decode(EndpointSlice, each) for each in (await Beside(store).endpoint_slices().list("x")).items]
+        (read,) = [each for each in listed if each.service == ("default", "web")]
+        assert (read.family, read.endpoints[0]["nodeName"]) == ("IPv4", "node1")
+        await server.do("DELETE", "/api/v1/namespaces/default/services/web")
+        await server.do("DELETE", f"{slices}/web-1")

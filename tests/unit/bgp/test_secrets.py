@@ -40,8 +40,14 @@ class Nodes:
     network: MemoryNetwork = field(default_factory=MemoryNetwork)
     opened: list[str] = field(default_factory=list)
 
-    def open_one(self, name: str) -> MemoryStore:
+    def secret(self, name: str) -> MemoryStore:
         self.opened.append(name)
+        return self.secrets
+
+    def services(self) -> MemoryStore:
+        return self.secrets
+
+    def endpoint_slices(self) -> MemoryStore:
         return self.secrets
 
     @asynccontextmanager
@@ -61,7 +67,7 @@ class Nodes:
         folder = self.folder / f"node{number}"
         config = BgpConfig(f"node{number}", "", folder / "bgp.sock", folder, folder / "lib")
         world = World(self.network.host(IPv4Address(f"10.0.0.{number}")), FileMemory(folder / "lib" / "bgp.json"))
-        return Daemon(config, self.store, world=world, open_secret=self.open_one)
+        return Daemon(config, self.store, world=world, beside=self)
 
 
 def passwords(daemon: Daemon) -> list[str]:
@@ -117,4 +123,4 @@ async def test_what_nobody_names_is_no_longer_read(tmp_path: Path) -> None:
         found = await nodes.store.get(Key("BGPConfiguration", "default"))
         await nodes.store.update(replace(found, spec={}))
         await until(lambda: passwords(one) == [""])
-        assert {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("secret")} == set()
+        await until(lambda: not any(task.get_name().startswith("secret") for task in asyncio.all_tasks()))

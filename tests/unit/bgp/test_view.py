@@ -78,6 +78,7 @@ def test_what_may_be_passed_on_is_in_the_datastore() -> None:
         closed=(ip_network("10.245.0.0/16"),),
         services=(ip_network("10.96.0.0/16"), ip_network("10.97.0.0/16")),
         blocks=(ip_network("10.244.1.0/26"),),
+        ranges=(ip_network("10.97.0.0/16"), ip_network("10.96.0.0/16")),
         cluster_id=IPv4Address("1.0.0.1"),
     )
 
