@@ -19,7 +19,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from random import Random
 from typing import Any, Protocol
 
+from datastore import names
 from datastore.events import Herald
+from datastore.resource import Key
 from datastore.store import Store, StoreError
 from felix import changes_log, mtu
 from felix.bgp_client import BgpClient, Line
@@ -63,6 +65,8 @@ log = logging.getLogger("felix")
 class CountedFlows(Flows, Protocol):
     @property
     def counters(self) -> FlowCounters: ...
+
+    async def run(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,7 @@ class Agent:
             "protection": self._protection.run(),
             "node": self._standing.run(),
             "notes": self.notes.run(),
+            "flows": self._world.flows.run(),
             "spool": self.commands.keep_draining(),
         }
         async with asyncio.TaskGroup() as tasks:
@@ -244,10 +249,15 @@ class Agent:
                     return pool.cidr
             raise NoPool(f"error getting IPPool {name}: it does not exist, or is not enabled")
 
+        def owns_block(cidr: Network) -> bool:
+            owned = view.affinities.get(Key("BlockAffinity", names.of_affinity(self._node, cidr)))
+            return owned is not None and owned.is_confirmed
+
         return Surroundings(
             node=self._node,
             host_mtu_bytes=self._offered_mtu_bytes,
             pool_by_name=pool_by_name,
+            owns_block=owns_block,
             new_mac=lambda: _new_mac(self._world.random),
             timestamp=lambda: _timestamp(self._world.wall_ns()),
         )

@@ -1,19 +1,22 @@
 """Connections that the kernel tracks, to and from the bytes of its netlink. Pure.
 
 A connection has two tuples: how its first packet looked, and how answers to it look, which differ by more than the
-direction where an address was translated. An address takes part in a connection where either tuple has it.
+direction where an address was translated. An address takes part in a connection where either tuple has it. One is
+deleted by its own tuple and identity, so never another that took its place.
 
-The kernel is asked for those that match, by a filter that it knows since 5.8; an older one answers with everything, so
-what comes is looked at here too. One is deleted by its own tuple and identity, so never another that took its place.
+The kernel knows a filter by address, since 5.8; it walks the whole table all the same, once for each of the four places
+where an address may stand, so everything is asked for once.
 Source: Linux uapi/linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_netlink.c.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from collections.abc import Iterator
+from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
-from struct import Struct, pack
+from struct import Struct
 
+from felix.fib import rtmsg
 from felix.fib.rtmsg import FAMILY, Flag, attributes, encode_attribute
 
 Address = IPv4Address | IPv6Address
@@ -31,47 +34,26 @@ class Attribute(IntEnum):
     REPLY = 2
     IDENTITY = 12
     ZONE = 18
-    FILTER = 25
 
 
-class _OfTuple(IntEnum):
-    ADDRESSES = 1
-
-
-class _OfAddresses(IntEnum):
-    SOURCE_V4 = 1
-    DESTINATION_V4 = 2
-    SOURCE_V6 = 3
-    DESTINATION_V6 = 4
-
-
-class _Filtered(IntFlag):
-    SOURCE = 1
-    DESTINATION = 2
-
-
+_ADDRESSES = 1
+"""Of a tuple's attributes."""
 _NESTED = 0x8000
-_ZERO = b"\0\0\0\0"
 _HEADER = Struct("=IHHII")
 _FAMILY = Struct("=BBH")  # family, version, resource
-Side = tuple[Attribute, _Filtered]
-SIDES: tuple[Side, ...] = tuple((tuple_, end) for tuple_ in (Attribute.ORIGINAL, Attribute.REPLY) for end in _Filtered)
-"""Where an address may stand."""
 
 
-def encode_dump(address: Address, side: Side, sequence: int) -> bytes:
-    """Asks for the connections that have ``address`` on that side."""
-    tuple_, end = side
-    wanted = _nested(tuple_, _nested(_OfTuple.ADDRESSES, encode_attribute(_place(address, end), address.packed)))
-    flags = (end, 0) if tuple_ is Attribute.ORIGINAL else (0, end)
-    chosen = b"".join(encode_attribute(at, pack("=I", flag)) for at, flag in enumerate(flags, 1))
-    body = _FAMILY.pack(FAMILY[address.version], 0, 0) + wanted + _nested(Attribute.FILTER, chosen)
+def encode_dump(version: int, sequence: int) -> bytes:
+    """Asks for all connections of one version of IP."""
+    body = _FAMILY.pack(FAMILY[version], 0, 0)
     return _HEADER.pack(_HEADER.size + len(body), Message.GET, Flag.REQUEST | Flag.DUMP, sequence, 0) + body
 
 
 def encode_delete(body: bytes, sequence: int) -> bytes:
-    """Deletes the connection that a dump told of with ``body``, and no other."""
+    """Deletes the connection that a dump told of with ``body``, and no other. Raises Malformed."""
     found = attributes(body, _FAMILY.size)
+    if Attribute.ORIGINAL not in found:
+        raise rtmsg.Malformed("a connection without its first packet")
     named = {
         Attribute.ORIGINAL | _NESTED: found[Attribute.ORIGINAL],
         Attribute.IDENTITY: found.get(Attribute.IDENTITY),
@@ -82,20 +64,13 @@ def encode_delete(body: bytes, sequence: int) -> bytes:
     return _HEADER.pack(_HEADER.size + len(whole), Message.DELETE, Flag.REQUEST | Flag.ACK, sequence, 0) + whole
 
 
-def concerns(body: bytes, address: Address) -> bool:
-    """Whether the connection has ``address`` on any side."""
+def members(body: bytes) -> frozenset[Address]:
+    """The addresses that take part in a connection. Raises Malformed."""
+    return frozenset(map(rtmsg.address, _packed(body)))
+
+
+def _packed(body: bytes) -> Iterator[bytes]:
     found = attributes(body, _FAMILY.size)
-    tuples = (found.get(Attribute.ORIGINAL, b""), found.get(Attribute.REPLY, b""))
-    return any(
-        address.packed in attributes(attributes(each, 0).get(_OfTuple.ADDRESSES, b""), 0).values() for each in tuples
-    )
-
-
-def _place(address: Address, end: _Filtered) -> _OfAddresses:
-    if address.version == 4:
-        return _OfAddresses.SOURCE_V4 if end is _Filtered.SOURCE else _OfAddresses.DESTINATION_V4
-    return _OfAddresses.SOURCE_V6 if end is _Filtered.SOURCE else _OfAddresses.DESTINATION_V6
-
-
-def _nested(kind: int, body: bytes) -> bytes:
-    return encode_attribute(kind | _NESTED, body)
+    for which in (Attribute.ORIGINAL, Attribute.REPLY):
+        addresses = attributes(found.get(which, b""), 0).get(_ADDRESSES, b"")
+        yield from (packed for packed in attributes(addresses, 0).values() if len(packed) in (4, 16))

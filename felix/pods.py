@@ -13,7 +13,7 @@ the old one, so an endpoint is only ever removed for the container that it names
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -63,8 +63,14 @@ class Veths(Protocol):
 
 
 class Flows(Protocol):
-    async def forget(self, addresses: Iterable[Address]) -> None:
-        """The kernel remembers no connection of theirs any more. Fails no pod."""
+    """What the kernel remembers of addresses' connections. Fails no pod."""
+
+    async def begin(self, address: Address, own_block: Network | None) -> None:
+        """It gets a holder: nothing of the last one's is remembered afterwards. ``own_block`` None: it is borrowed."""
+        ...
+
+    def end(self, address: Address) -> None:
+        """It has no holder any more."""
         ...
 
 
@@ -93,6 +99,7 @@ class Surroundings:
     node: str
     host_mtu_bytes: Callable[[], int]
     pool_by_name: Callable[[str], Network]
+    owns_block: Callable[[Network], bool]
     new_mac: Callable[[], str]
     timestamp: Callable[[], str]
 
@@ -166,16 +173,16 @@ class Pods:
         plan = self._plan(request, assigned)
         undo.push_async_callback(self._veths.remove, plan.host_device)
         document = endpoints.document_of(request, self._around.node, plan)
-        endpoint, made, forgotten = await asyncio.gather(
+        endpoint, made, begun = await asyncio.gather(
             self._write_endpoint(document, known),
             self._veths.make(netns, plan),
-            self._flows.forget(plan.addresses),
+            self._begin_flows(assigned),
             return_exceptions=True,
         )
         if isinstance(endpoint, BaseException):
             raise endpoint
         undo.push_async_callback(self._forget, endpoint)
-        for each in (made, forgotten):
+        for each in (made, begun):
             if isinstance(each, BaseException):
                 raise each
         self._local.put(endpoint)
@@ -205,6 +212,10 @@ class Pods:
             allow_forwarding=request.conf.allow_ip_forwarding,
         )
 
+    async def _begin_flows(self, assigned: Sequence[Assigned]) -> None:
+        for each in assigned:
+            await self._flows.begin(each.address, each.block if self._around.owns_block(each.block) else None)
+
     async def _release_quietly(self, handle: str) -> None:
         """What cannot be given back now is given back by the runtime's DEL, which knows the handle too."""
         with suppress(StoreError, Contention):
@@ -232,6 +243,8 @@ class Pods:
             self._local.gone(known.resource.key)
         device = known.device if known is not None and known.device else endpoints.device_of(workload)
         await asyncio.gather(self._veths.remove(device), self._delete_endpoint(known))
+        for network in known.networks if known is not None else ():
+            self._flows.end(network.network_address)
 
     async def _delete_endpoint(self, known: WorkloadEndpoint | None) -> None:
         if known is not None:

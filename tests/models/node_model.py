@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from datastore.resource import Key
@@ -10,7 +11,7 @@ from datastore.resources import WorkloadEndpoint
 from felix.fib.pod_link import PodSide, VethPlan
 from felix.fib.veth import VethError
 from felix.metrics import FlowCounters
-from felix.pods import Address, NotRouted
+from felix.pods import Address, Network, NotRouted
 
 
 @dataclass
@@ -43,13 +44,19 @@ class ModelVeths:
 
 @dataclass
 class ModelFlows:
-    """``forgotten`` are the addresses of which no connection is left, as they came."""
+    """``told`` is what it heard, in order."""
 
-    forgotten: list[Address] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     counters: FlowCounters = field(default_factory=FlowCounters)
 
-    async def forget(self, addresses: Iterable[Address]) -> None:
-        self.forgotten += addresses
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def begin(self, address: Address, own_block: Network | None) -> None:
+        self.told.append(f"{address} begins in {own_block or 'a block of another node'}")
+
+    def end(self, address: Address) -> None:
+        self.told.append(f"{address} ends")
 
 
 @dataclass

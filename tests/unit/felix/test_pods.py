@@ -62,6 +62,7 @@ class Node:
             node="node1",
             host_mtu_bytes=lambda: 1500,
             pool_by_name=_no_such_pool,
+            owns_block=lambda cidr: cidr.prefixlen == 26,
             new_mac=lambda: next(macs),
             timestamp=lambda: "2026-01-02 03:04:05 +0000 UTC",
         )
@@ -124,15 +125,14 @@ async def refused(call: Awaitable[object]) -> tuple[int, str]:
     return caught.value.code.value, caught.value.message
 
 
-def test_connections_of_an_address_are_forgotten_when_it_is_given_and_when_it_is_given_again() -> None:
+def test_an_addresss_connections_begin_with_its_holder_and_end_with_it_and_a_second_add_is_no_beginning() -> None:
     async def scenario(node: Node) -> None:
-        first = await node.pods.add(add(), 1)
         await node.pods.add(add(), 1)
-        address = first.addresses[0].address
-        assert node.flows.forgotten == [address]
+        await node.pods.add(add(), 1)
+        assert node.flows.told == ["10.244.166.128 begins in 10.244.166.128/26"]
         await node.pods.delete(add())
-        await node.pods.add(replace(add(), address=str(address), workload=PLAIN), 2)
-        assert node.flows.forgotten == [address, address]
+        await node.pods.delete(add())
+        assert node.flows.told[1:] == ["10.244.166.128 ends"]
 
     on_node(scenario)
 
