@@ -181,3 +181,9 @@ def test_the_overlay_etcd_keeps_nothing_in_kubernetes() -> None:
     for name in ("upgrade-ipam", "calico-node", "bgp", "calico-kube-controllers"):
         assert variables(objects, name)["DATASTORE_TYPE"] == "etcdv3"
         assert "ETCD_ENDPOINTS" in variables(objects, name)
+
+
+def test_both_recipes_of_the_image_set_the_same_environment() -> None:
+    said = (MANIFESTS / "Containerfile").read_text()
+    (line,) = [line for line in said.splitlines() if line.startswith("ENV ")]
+    assert line.removeprefix("ENV ").split() == list(image._ENVIRONMENT)
