@@ -85,7 +85,14 @@ def _startup() -> int:
 
 
 def _shutdown() -> int:
-    """The dataplane stays as it is; there is nothing else to prepare without Kubernetes."""
+    """A kubelet that cannot say it to anybody still ends the pod."""
+    from datastore.store import StoreError
+    from felix.startup import lifecycle
+
+    try:
+        asyncio.run(lifecycle.shut_down(os.environ))
+    except StoreError as error:
+        return _fail(str(error))
     return 0
 
 

@@ -32,7 +32,7 @@ from felix.firewall.machine import ThisMachine
 from felix.flows import Flows
 from felix.metrics_server import MetricsServer, place_of
 from felix.mtu_file import MtuFile
-from felix.startup import reading
+from felix.startup import lifecycle, reading
 
 log = logging.getLogger("felix")
 
@@ -41,7 +41,12 @@ Connect = Callable[[ThreadPoolExecutor], Store]
 
 async def run(config: FelixConfig, connect: Connect, *, on_ready: Callable[[], None]) -> None:
     """Until SIGTERM. ``on_ready`` is called once, when the node can take pods and its own routes are in the kernel."""
-    stopped = asyncio.Event()
+    stopped, ready = asyncio.Event(), asyncio.Event()
+
+    def announce() -> None:
+        on_ready()
+        ready.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     world = await _open(config, connect)
@@ -51,13 +56,13 @@ async def run(config: FelixConfig, connect: Connect, *, on_ready: Callable[[], N
         world,
         refresh_s=config.refresh_s,
         address_poll_s=config.address_poll_s,
-        on_ready=on_ready,
+        on_ready=announce,
         on_settings=lambda settings: scrapes.want(place_of(settings)),
     )
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGUSR1, lambda: log.info("felix.metrics\n%s", _metrics(agent))
     )
-    running = asyncio.create_task(_run(agent, scrapes, config), name="felix")
+    running = asyncio.create_task(_run(agent, scrapes, config, ready), name="felix")
     waiting = asyncio.create_task(stopped.wait(), name="signal")
     await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -91,8 +96,9 @@ def _metrics(agent: Agent) -> str:
     return exposition.text(metrics.families(agent.figures(process_usage.read())))
 
 
-async def _run(agent: Agent, scrapes: MetricsServer, config: FelixConfig) -> None:
+async def _run(agent: Agent, scrapes: MetricsServer, config: FelixConfig, ready: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(lifecycle.tell_when(ready, os.environ), name="condition")
         tasks.create_task(agent.run(), name="agent")
         tasks.create_task(_serve_cni(agent), name="cni")
         tasks.create_task(scrapes.run(), name="scrapes")

@@ -15,11 +15,15 @@ from datastore.kubernetes.client import Client
 from datastore.kubernetes.store import KubernetesStore
 
 
+def client_of(environ: Mapping[str, str]) -> Client:
+    """Connects on the first request. Raises Rejected, the user's mistake."""
+    return Client(find(environ, lambda path: Path(path).read_text(encoding="utf-8")), random=Random().random)
+
+
 def connect_to(environ: Mapping[str, str]) -> KubernetesStore:
     """Connects on the first request. Raises Rejected, the user's mistake."""
-    access = find(environ, lambda path: Path(path).read_text(encoding="utf-8"))
     return KubernetesStore(
-        Client(access, random=Random().random),
+        client_of(environ),
         group=environ.get("CALICO_API_GROUP", ""),
         use_pod_cidr=environ.get("USE_POD_CIDR", "").lower() == "true",
     )
