@@ -53,3 +53,5 @@ def answer(line: bytes, commands: Commands) -> Mapping[str, Any]:
         return {"ok": commands[request["do"]](request)}
     except (ValueError, TypeError) as error:
         return {"error": str(error)}
+    except KeyError as error:
+        return {"error": f"{error} is missing"}

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 from setproctitle import setproctitle
 
-from bgp import bird_socket
+from bgp import bird_socket, control, looking_glass, metrics, metrics_server
 from bgp.export import NOTHING, Exports
 from bgp.felix_link import FelixLink
 from bgp.learned import SOCKET_PATH, InSync, Network
@@ -65,7 +65,7 @@ _REST_FACTOR = 9.0
 @dataclass(frozen=True, slots=True)
 class BgpConfig:
     """``router_id``: an address, ``hash``, or "" for the node's own address. ``cluster_ips``: serviceClusterIPs by
-    comma, where they are not BGPConfiguration's.
+    comma, where they are not BGPConfiguration's. ``metrics_port`` 0: nobody is told any.
     """
 
     node: str
@@ -74,6 +74,7 @@ class BgpConfig:
     run_folder: Path = Path("/var/run/calico")
     state_folder: Path = Path("/var/lib/calico")
     cluster_ips: str = ""
+    metrics_port: int = 0
 
 
 class Beside(Protocol):
@@ -101,7 +102,11 @@ def read(environ: Mapping[str, str], *, node: str = "") -> BgpConfig:
             IPv4Address(router_id)
         except ValueError:
             raise BadEnvironment(f"CALICO_ROUTER_ID={router_id}: must be an IPv4 address or hash") from None
-    return BgpConfig(node, router_id, cluster_ips=environ.get("CALICO_ADVERTISE_CLUSTER_IPS", ""))
+    port = environ.get("BGP_METRICS_PORT", "0")
+    if not port.isdigit() or int(port) > 65535:
+        raise BadEnvironment(f"BGP_METRICS_PORT={port}: must be a port")
+    cluster_ips = environ.get("CALICO_ADVERTISE_CLUSTER_IPS", "")
+    return BgpConfig(node, router_id, cluster_ips=cluster_ips, metrics_port=int(port))
 
 
 async def run(
@@ -203,6 +208,9 @@ class Daemon:
             for version, name in ((4, "bird.ctl"), (6, "bird6.ctl")):
                 status = self._status_of(version)
                 await sockets.enter_async_context(bird_socket.serving(self._config.run_folder / name, status))
+            commands = looking_glass.commands(self.speaker, self._whole_status)
+            control_socket = self._config.run_folder / control.SOCKET_NAME
+            await sockets.enter_async_context(control.serving(control_socket, commands))
             await self.speak()
 
     async def speak(self) -> None:
@@ -215,6 +223,9 @@ class Daemon:
             for kind in KINDS:
                 following = follow(self._store, kind, self._take, random=self._chance, on_trouble=self._note_trouble)
                 tasks.create_task(following, name=f"follow {kind}")
+            if self._config.metrics_port:
+                serving = metrics_server.serve(self._metrics, self._config.metrics_port)
+                tasks.create_task(serving, name="metrics")
             self._loop.call_later(EXPORTS_WAIT_S, self._stop_waiting)
             log.info("bgp.ready node=%s remembered=%s", self._config.node, self._remembered is not None)
 
@@ -400,6 +411,12 @@ class Daemon:
             waiting=self._waits_for(),
             recovery_time_s=int(RESTART_TIME_S),
         )
+
+    def _whole_status(self) -> dict[str, Any]:
+        return looking_glass.status(self.speaker, self._mesh.unbuilt, self._waits_for())
+
+    def _metrics(self) -> str:
+        return metrics.text(self._whole_status())
 
     def _waits_for(self) -> str:
         if self._troubles:

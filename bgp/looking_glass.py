@@ -7,13 +7,15 @@ was taken or refused. Reads the speaker and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from bgp.best import Candidate, why_best
+from bgp.control import Commands
 from bgp.export import Announcement
 from bgp.learned import Network
+from bgp.mesh import Unbuilt
 from bgp.message import Attributes, Community
 from bgp.peering import Peering
 from bgp.session import State
@@ -27,9 +29,12 @@ def peers(speaker: Speaker) -> list[Json]:
     return [_peer(speaker, each) for _, each in sorted(speaker.peerings.items())]
 
 
-def status(speaker: Speaker) -> Json:
+def status(speaker: Speaker, unbuilt: Iterable[Unbuilt] = (), waiting: str = "") -> Json:
+    """``unbuilt`` are neighbours that are not brought up, ``waiting`` is why nothing is spoken yet."""
     return {
         "routerID": str(speaker.router_id),
+        "waiting": waiting,
+        "unbuilt": [{"name": each.name, "why": each.why} for each in unbuilt],
         "recoversFrom": list(speaker.recovery.waits_for),
         "refusedConnections": dict(speaker.strangers),
         "peers": peers(speaker),
@@ -38,6 +43,8 @@ def status(speaker: Speaker) -> Json:
 
 def _peer(speaker: Speaker, peering: Peering) -> Json:
     neighbour, tally = peering.neighbour, speaker.rib.tally(peering.neighbour.name)
+    established = peering.established
+    counters = peering.counters + established.counters if established is not None else peering.counters
     found: Json = {
         "name": neighbour.name,
         "peerIP": str(neighbour.address),
@@ -54,7 +61,9 @@ def _peer(speaker: Speaker, peering: Peering) -> Json:
         "stale": tally.stale,
         "leftOut": tally.left_out,
         "advertised": len(speaker.exports_to(neighbour)) if peering.state is State.ESTABLISHED else 0,
-        "timesEstablished": peering.counters["established"],
+        "timesEstablished": counters["established"],
+        "updates": counters["updates"],
+        "malformed": counters["malformed"],
     }
     if peering.opened is not None:
         opened = peering.opened
@@ -183,10 +192,10 @@ def _communities(communities: Sequence[Community]) -> list[str]:
     return [":".join(map(str, each)) for each in communities]
 
 
-def commands(speaker: Speaker) -> Mapping[str, Any]:
+def commands(speaker: Speaker, tell_status: Callable[[], Json]) -> Commands:
     """For the control socket: what any speaker answers."""
     return {
-        "status": lambda _: status(speaker),
+        "status": lambda _: tell_status(),
         "routes": lambda asked: routes(
             speaker,
             which=str(asked.get("which", "best")),

@@ -66,6 +66,7 @@ class SpeakerConfig:
     writes_routes: bool = True
     state_folder: str = "/var/lib/calico"
     run_folder: str = "/var/run/calico"
+    metrics_port: int = 0
 
 
 def read(text: str) -> SpeakerConfig:
@@ -139,6 +140,7 @@ def _speaker(section: Section) -> SpeakerConfig:
         writes_routes=section.take("writeRoutes", _boolean, True),
         state_folder=section.take("stateFolder", _text, "/var/lib/calico"),
         run_folder=section.take("runFolder", _text, "/var/run/calico"),
+        metrics_port=section.take("metricsPort", _port, 0),
     )
     section.end()
     return found

@@ -12,18 +12,20 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from calicoctl import bird_table, box
+from calicoctl import bird_table, box, json_out
 from calicoctl.bird_table import Unreadable
 from calicoctl.failure import Failure
+from calicoctl.flags import Flag
 from calicoctl.terminal import Terminal
 from calicoctl.usage import Usage
 
 USAGE = Usage(
     "",
     "Shows whether Calico runs on this machine, and the state of its BGP sessions. Needs root.",
-    "calicoctl node status",
+    "calicoctl node status\n\n# All that the speaker says of its sessions.\ncalicoctl node status -o json",
+    (Flag("output", "json for programs.", short="o"),),
     most=0,
 )
 
@@ -53,14 +55,21 @@ class Machine(NamedTuple):
 
 def run(terminal: Terminal) -> None:
     """Raises Failure."""
-    show(terminal, Machine(os.geteuid() == 0, tuple(_commands()), _ask, _notes))
+    machine = Machine(os.geteuid() == 0, tuple(_commands()), _ask, _notes)
+    form = terminal.words.text("output")
+    if form not in ("", "json"):
+        raise Failure(f"unrecognized output format '{form}': json is one")
+    if form:
+        show_all(terminal, machine, _ask_all)
+    else:
+        show(terminal, machine)
 
 
 def show(terminal: Terminal, machine: Machine) -> None:
     """Raises Failure."""
     if not machine.is_root:
         raise Failure("Need super user privileges: Operation not permitted", is_output=True)
-    if not (_runs(machine, "calico-felix") or _runs(machine, "calico-node", "-felix")):
+    if not _felix_runs(machine):
         raise Failure("Calico process is not running.")
     terminal.say("Calico process is running.")
     answers = {version: _answer(machine, version) for version in SPEAKERS}
@@ -72,6 +81,21 @@ def show(terminal: Terminal, machine: Machine) -> None:
     terminal.say("")
     for note in machine.notes():
         terminal.write_error(f"Note: {note}\n")
+
+
+def show_all(terminal: Terminal, machine: Machine, ask_all: Callable[[], Any]) -> None:
+    """As JSON, with all that the speaker says over its own socket; null where none answers. Raises Failure."""
+    if not machine.is_root:
+        raise Failure("Need super user privileges: Operation not permitted", is_output=True)
+    try:
+        said = ask_all()
+    except Unanswered:
+        said = None
+    terminal.say(json_out.text({"felixRuns": _felix_runs(machine), "notes": list(machine.notes()), "bgp": said}))
+
+
+def _felix_runs(machine: Machine) -> bool:
+    return _runs(machine, "calico-felix") or _runs(machine, "calico-node", "-felix")
 
 
 def _runs(machine: Machine, *words: str) -> bool:
@@ -129,6 +153,15 @@ def _notes() -> Sequence[str]:
         return probes.notes()
     except (OSError, ValueError):  # its health is not served, or it is upstream's
         return ()
+
+
+def _ask_all() -> Any:
+    from bgp import control_client
+
+    try:
+        return control_client.ask({"do": "status"})
+    except (control_client.Unanswered, control_client.Refused) as error:
+        raise Unanswered(str(error)) from None
 
 
 def _ask(version: int) -> Sequence[str]:

@@ -48,6 +48,11 @@ _NODE = Branch(
         "status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions"),
     },
 )
+_BGP = Branch(
+    "This node's BGP speaker",
+    "Tells what the speaker on this node has heard, uses and says. Needs root.",
+    {"routes": Leaf("bgp_routes", "Show routes, each with the reason why it was taken or refused")},
+)
 _MIGRATE = Branch(
     "Move everything to another datastore, or hold changes meanwhile",
     "Takes all that one datastore holds into another, addresses included. While a datastore is locked no pod gets or\n"
@@ -70,6 +75,7 @@ ROOT = Branch(
     "Reads and changes Calico's resources, shows who has which address, and tells how this node is doing.",
     {
         "apply": Leaf("apply", "Create resources, or update those that exist"),
+        "bgp": _BGP,
         "cluster": _CLUSTER,
         "completion": Leaf("completion", "Print a script that completes commands with the tab key"),
         "create": Leaf("create", "Create resources"),

@@ -24,7 +24,7 @@ from typing import Any
 
 from setproctitle import setproctitle
 
-from bgp import bird_socket, control, looking_glass
+from bgp import bird_socket, control, looking_glass, metrics, metrics_server
 from bgp.control import Commands, Request
 from bgp.export import Announcement, Exports
 from bgp.learned import Delta, Network
@@ -104,6 +104,9 @@ class SpeakerAlone:
                     self._reconciler = await self._open_table()
                     tasks.create_task(self._reconciler.run(), name="main table")
                 tasks.create_task(self.speaker.run(), name="speaker")
+                if self._config.metrics_port:
+                    serving_metrics = metrics_server.serve(self._metrics, self._config.metrics_port)
+                    tasks.create_task(serving_metrics, name="metrics")
                 log.info("bgp.ready neighbours=%d file=%s", len(self._config.neighbours), self._path)
 
     def reload(self) -> None:
@@ -173,7 +176,7 @@ class SpeakerAlone:
 
     def commands(self) -> Commands:
         return {
-            **looking_glass.commands(self.speaker),
+            **looking_glass.commands(self.speaker, lambda: looking_glass.status(self.speaker)),
             "announce": self._announce,
             "withdraw": self._withdraw,
             "shutdown": self._shut_down,
@@ -218,6 +221,9 @@ class SpeakerAlone:
     def _reload(self, _: Request) -> int:
         self.reload()
         return len(self._config.neighbours)
+
+    def _metrics(self) -> str:
+        return metrics.text(looking_glass.status(self.speaker))
 
     def _status(self, version: int) -> SpeakerStatus:
         return report(

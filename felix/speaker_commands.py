@@ -6,13 +6,11 @@ The answer is printed as JSON; what the speaker refuses ends with status 1 and t
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-SOCKET = "/var/run/calico/bgp.ctl"
-_PATIENCE_S = 10.0
+from bgp.control_client import SOCKET, Refused, Unanswered, ask
 
 USAGE = """usage: calico-node -bgp-ctl [-s SOCKET] COMMAND
 
@@ -45,14 +43,10 @@ def main(words: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n\n{USAGE}" if str(error) else USAGE)
         return 0 if list(words) == ["help"] else 2
     try:
-        answer = ask(path, asked)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"the speaker does not answer at {path}: {error}\n")
+        sys.stdout.write(json.dumps(ask(asked, path), indent=2) + "\n")
+    except (Unanswered, Refused) as error:
+        sys.stderr.write(f"{error}\n")
         return 1
-    if "error" in answer:
-        sys.stderr.write(f"{answer['error']}\n")
-        return 1
-    sys.stdout.write(json.dumps(answer["ok"], indent=2) + "\n")
     return 0
 
 
@@ -61,19 +55,6 @@ def request(words: Sequence[str]) -> Mapping[str, Any]:
     if not words or words[0] not in _COMMANDS:
         raise Usage(f"no such command: {words[0]}" if words and words[0] != "help" else "")
     return {"do": words[0], **_COMMANDS[words[0]](words[1:])}
-
-
-def ask(path: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The speaker's answer. Raises OSError, and ValueError for one that is none."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_PATIENCE_S)
-        sock.connect(path)
-        sock.sendall(json.dumps(asked).encode() + b"\n")
-        with sock.makefile("rb") as answers:
-            found = json.loads(answers.readline())
-    if not isinstance(found, dict):
-        raise ValueError(f"{found!r}")
-    return found
 
 
 def _nothing(words: Sequence[str]) -> Mapping[str, Any]:

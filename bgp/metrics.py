@@ -1,0 +1,82 @@
+"""What monitoring is told of the speaker, in Prometheus' text format: some lines a neighbour, however many its routes.
+
+Pure: it reads what :func:`bgp.looking_glass.status` says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+Labels = tuple[tuple[str, str], ...]
+Sample = tuple[Labels, float]
+
+
+def text(status: Json) -> str:
+    peers = status["peers"]
+    lines = [
+        *_family("bgp_peers", "gauge", "Neighbours, by state.", _by_state(peers)),
+        *_family("bgp_peer_up", "gauge", "1 while the session is established.", _each(peers, _is_up)),
+        *_family("bgp_peer_established_total", "counter", "Sessions so far.", _each(peers, _of("timesEstablished"))),
+        *_family("bgp_peer_routes_received", "gauge", "Routes that it announces.", _each(peers, _of("received"))),
+        *_family("bgp_peer_routes_accepted", "gauge", "Those that are believed.", _each(peers, _of("accepted"))),
+        *_family("bgp_peer_routes_refused", "gauge", "Those that are not, by reason.", _refused(peers)),
+        *_family("bgp_peer_routes_advertised", "gauge", "Routes that it is told.", _each(peers, _of("advertised"))),
+        *_family("bgp_peer_routes_stale", "gauge", "Kept over its restart.", _each(peers, _of("stale"))),
+        *_family("bgp_peer_routes_left_out", "gauge", "Beyond what it may fill.", _each(peers, _of("leftOut"))),
+        *_family("bgp_peer_updates_total", "counter", "UPDATEs from it.", _each(peers, _of("updates"))),
+        *_family(
+            "bgp_peer_malformed_total", "counter", "Messages with errors from it.", _each(peers, _of("malformed"))
+        ),
+        *_family("bgp_refused_connections_total", "counter", "From strangers.", _strangers(status)),
+        *_family("bgp_recovering_from", "gauge", "Neighbours without End-of-RIB yet.", _recovering(status)),
+    ]
+    return "".join(lines)
+
+
+def _family(name: str, kind: str, what: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield f"# HELP {name} {what}\n# TYPE {name} {kind}\n"
+    for labels, value in samples:
+        written = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
+        yield f"{name}{{{written}}} {value:g}\n" if written else f"{name} {value:g}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _labels(peer: Json) -> Labels:
+    return ("peer", str(peer["peerIP"])), ("as", str(peer["asNumber"]))
+
+
+def _each(peers: Sequence[Json], value: Callable[[Json], float]) -> Iterator[Sample]:
+    return ((_labels(peer), value(peer)) for peer in peers)
+
+
+def _of(name: str) -> Callable[[Json], float]:
+    return lambda peer: float(peer[name])
+
+
+def _is_up(peer: Json) -> float:
+    return float(peer["state"] == "Established")
+
+
+def _by_state(peers: Sequence[Json]) -> Iterator[Sample]:
+    counted = Counter(str(peer["state"]) for peer in peers)
+    return (((("state", state),), count) for state, count in sorted(counted.items()))
+
+
+def _refused(peers: Sequence[Json]) -> Iterator[Sample]:
+    for peer in peers:
+        for reason, count in sorted(peer["refused"].items()):
+            yield (*_labels(peer), ("reason", reason)), count
+
+
+def _strangers(status: Json) -> Iterator[Sample]:
+    yield (), sum(status["refusedConnections"].values())
+
+
+def _recovering(status: Json) -> Iterator[Sample]:
+    yield (), len(status["recoversFrom"])
