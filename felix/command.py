@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ USAGE = """usage: calico-node MODE
 
   -felix         run the dataplane agent
   -bgp           run the BGP speaker; -bgp -config FILE runs it alone, with neither datastore nor cluster
+  -bfd           watch BGP neighbours, so that a dead one is noticed within a second
   -bgp-ctl WORD  tell one that runs alone what to do: -bgp-ctl help
   -startup       write this node and the first pool into the datastore, and end
   -shutdown      prepare for the node's end, and end
@@ -43,6 +43,8 @@ def main() -> int:
 
 
 def _felix() -> int:
+    import asyncio
+
     from setproctitle import setproctitle
 
     from datastore.connect import connect
@@ -62,6 +64,8 @@ def _felix() -> int:
 
 
 def _startup() -> int:
+    import asyncio
+
     from datastore.connect import connect
     from datastore.store import StoreError
     from felix.fib.kernel import KernelUnavailable
@@ -160,6 +164,7 @@ def _bird_ready() -> int:
 
 
 def _bgp() -> int:
+    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
     from bgp import daemon
@@ -179,7 +184,24 @@ def _bgp() -> int:
     return 0
 
 
+def _bfd() -> int:
+    from bgp.bfd import daemon, settings
+    from felix import notify
+
+    try:
+        config = daemon.BfdConfig(settings.read(os.environ))
+    except settings.BadEnvironment as error:
+        return _fail(str(error))
+    _log_to_stdout("INFO")
+    try:
+        daemon.run(config, on_ready=notify.ready)
+    except OSError as error:
+        return _fail(f"bfd: {error}")
+    return 0
+
+
 def _bgp_alone(path: str) -> int:
+    import asyncio
     from pathlib import Path
 
     from bgp.section import BadConfig
@@ -208,6 +230,7 @@ def _bgp_ctl(words: list[str]) -> int:
 _MODES: Mapping[str, Callable[[], int]] = {
     "-felix": _felix,
     "-bgp": _bgp,
+    "-bfd": _bfd,
     "-startup": _startup,
     "-shutdown": _shutdown,
     "-install-cni": _install_cni,
