@@ -30,6 +30,7 @@ from felix.firewall.model import (
     FromSet,
     FromThisHost,
     Goto,
+    HasMark,
     HasNoRouteBack,
     Hook,
     IsEstablished,
@@ -46,6 +47,7 @@ from felix.firewall.model import (
     SourceNat,
     Table,
     ToDevice,
+    ToNetwork,
     ToPort,
     ToSet,
     ToThisHost,
@@ -186,8 +188,12 @@ def match_text(match: Match) -> str:
             return f"-m set {_not(is_member)}--match-set {name} src"
         case ToSet(name, is_member):
             return f"-m set {_not(is_member)}--match-set {name} dst"
-        case FromNetwork(network):
-            return f"--source {network}"
+        case FromNetwork(network, is_so):
+            return f"{_not(is_so)}--source {network}"
+        case ToNetwork(network, is_so):
+            return f"{_not(is_so)}--destination {network}"
+        case HasMark(bits):
+            return f"-m mark --mark {bits:#x}/{bits:#x}"
         case ToThisHost():
             return "-m addrtype --dst-type LOCAL"
         case FromThisHost(is_so, on_out_device):
@@ -224,9 +230,9 @@ def action_text(action: Action) -> str:
             return f"--jump {chain}"
         case Goto(chain):
             return f"--goto {chain}"
-        case Masquerade(ports):
+        case Masquerade(ports, is_random):
             to_ports = "" if ports is None else f" --to-ports {ports[0]}-{ports[1]}"
-            return f"--jump MASQUERADE{to_ports} --random-fully"
+            return f"--jump MASQUERADE{to_ports}{' --random-fully' if is_random else ''}"
         case SourceNat():
             return f"--jump SNAT --to-source {source_text(action)} --random-fully"
         case NoTrack():

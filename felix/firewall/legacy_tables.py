@@ -44,6 +44,7 @@ from felix.firewall.model import (
     FromSet,
     FromThisHost,
     Goto,
+    HasMark,
     HasNoRouteBack,
     Hook,
     IsEstablished,
@@ -59,6 +60,7 @@ from felix.firewall.model import (
     SourceNat,
     Table,
     ToDevice,
+    ToNetwork,
     ToPort,
     ToSet,
     ToThisHost,
@@ -173,8 +175,10 @@ def _add_match(rule: Any, match: Match) -> None:
             rule.out_interface = device_text(pattern)
         case IsProtocol():
             pass  # must be there before all others: _rule sees to it
-        case FromNetwork(network):
-            rule.src = str(network)
+        case FromNetwork(network, is_so):
+            rule.src = " ".join([*_inverted(is_so), str(network)])
+        case ToNetwork(network, is_so):
+            rule.dst = " ".join([*_inverted(is_so), str(network)])
         case IsSyn():
             rule.protocol = "tcp"
             rule.create_match("tcp").set_parameter("tcp-flags", ["SYN,RST", "SYN"])
@@ -203,6 +207,8 @@ def _match(match: Match) -> tuple[str, dict[str, Any]]:
             return "rpfilter", {"invert": "", "validmark": ""}
         case IsEstablished():
             return "conntrack", {"ctstate": "RELATED,ESTABLISHED"}
+        case HasMark(bits):
+            return "mark", {"mark": f"{bits:#x}/{bits:#x}"}
         case IsIcmp6(type_):
             return "icmp6", {"icmpv6-type": str(type_)}
         case _:
@@ -221,9 +227,9 @@ def _target(action: Action) -> tuple[str, dict[str, Any]]:
             return "REJECT", {}
         case Jump(chain) | Goto(chain):
             return chain, {}
-        case Masquerade(ports):
+        case Masquerade(ports, is_random):
             range_ = {} if ports is None else {"to-ports": f"{ports[0]}-{ports[1]}"}
-            return "MASQUERADE", {**range_, "random-fully": ""}
+            return "MASQUERADE", {**range_, **({"random-fully": ""} if is_random else {})}
         case SourceNat():
             return "SNAT", {"to-source": source_text(action), "random-fully": ""}
         case NoTrack():

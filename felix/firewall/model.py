@@ -91,6 +91,20 @@ class ToSet:
 @dataclass(frozen=True, slots=True)
 class FromNetwork:
     network: Network
+    is_so: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToNetwork:
+    network: Network
+    is_so: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HasMark:
+    """All these bits are set."""
+
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +148,8 @@ Match = (
     | FromSet
     | ToSet
     | FromNetwork
+    | ToNetwork
+    | HasMark
     | ToThisHost
     | FromThisHost
     | HasNoRouteBack
@@ -180,9 +196,13 @@ class Goto:
 
 @dataclass(frozen=True, slots=True)
 class Masquerade:
-    """Source ports are chosen at random, from ``ports`` if given: two nodes behind one gateway must not agree."""
+    """Source ports are chosen at random, from ``ports`` if given: two nodes behind one gateway must not agree.
+
+    ``is_random`` False: as the kernel likes.
+    """
 
     ports: Ports | None = None
+    is_random: bool = True
 
 
 @dataclass(frozen=True, slots=True)

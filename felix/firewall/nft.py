@@ -20,7 +20,6 @@ from felix.firewall.nft_json import FAMILIES, TABLE, Forms, Listed, Object
 
 _NETLINK_NETFILTER = 12
 _GROUP_NFTABLES = 1 << (7 - 1)
-_TABLE_IN_A_MESSAGE = TABLE.encode() + b"\0"
 
 
 class Nft(Protocol):
@@ -82,12 +81,13 @@ class NftWriter:
 class NftProgram:
     """The program, run in the network namespace of this process."""
 
-    def __init__(self, program: str = "nft") -> None:
+    def __init__(self, program: str = "nft", *, table: str = TABLE) -> None:
         self._program = program
+        self._table = table
         self._listener: socket.socket | None = None
 
     async def list(self, family: str) -> Sequence[Object]:
-        status, out, err = await self._execute("list", "table", family, TABLE)
+        status, out, err = await self._execute("list", "table", family, self._table)
         if status != 0:
             if "No such file or directory" in err:
                 return []
@@ -103,6 +103,12 @@ class NftProgram:
         if status != 0:
             raise FirewallUnavailable(f"nft: {_first_line(err)}")
 
+    async def load(self, text: str) -> None:
+        """In nft's own language: all of it, or nothing. Raises FirewallUnavailable."""
+        status, _, err = await execute((self._program, "-f", "-"), text.encode())
+        if status != 0:
+            raise FirewallUnavailable(f"nft: {_first_line(err)}")
+
     def listen(self, wake: Callable[[], None]) -> None:
         """A kernel without nftables has nothing to tell of; the first list says so in words."""
         if self._listener is not None:
@@ -111,7 +117,7 @@ class NftProgram:
             listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER)
             listener.bind((0, _GROUP_NFTABLES))
             self._listener = listener
-            asyncio.get_running_loop().add_reader(listener, lambda: _hear(listener, wake))
+            asyncio.get_running_loop().add_reader(listener, lambda: _hear(listener, self._table, wake))
 
     def close(self) -> None:
         if self._listener is not None:
@@ -123,11 +129,11 @@ class NftProgram:
         return await execute((self._program, "-j", *words), stdin.encode())
 
 
-def _hear(listener: socket.socket, wake: Callable[[], None]) -> None:
-    is_about_us = False
+def _hear(listener: socket.socket, table: str, wake: Callable[[], None]) -> None:
+    is_about_us, name = False, table.encode() + b"\0"
     while True:
         try:
-            is_about_us |= _TABLE_IN_A_MESSAGE in listener.recv(1 << 16)
+            is_about_us |= name in listener.recv(1 << 16)
         except BlockingIOError:
             break
         except OSError:  # messages were lost: any of them may have been about us

@@ -34,6 +34,7 @@ from felix.firewall.model import (
     FromSet,
     FromThisHost,
     Goto,
+    HasMark,
     HasNoRouteBack,
     Hook,
     IsEstablished,
@@ -52,6 +53,7 @@ from felix.firewall.model import (
     SourceNat,
     Table,
     ToDevice,
+    ToNetwork,
     ToPort,
     ToSet,
     ToThisHost,
@@ -183,8 +185,12 @@ def _match(match: Match, version: int) -> Object:
             return _is({"payload": {"protocol": ip, "field": "saddr"}}, f"@{name}", is_so=is_member)
         case ToSet(name, is_member):
             return _is({"payload": {"protocol": ip, "field": "daddr"}}, f"@{name}", is_so=is_member)
-        case FromNetwork(network):
-            return _is({"payload": {"protocol": ip, "field": "saddr"}}, _element(network))
+        case FromNetwork(network, is_so):
+            return _is({"payload": {"protocol": ip, "field": "saddr"}}, _element(network), is_so=is_so)
+        case ToNetwork(network, is_so):
+            return _is({"payload": {"protocol": ip, "field": "daddr"}}, _element(network), is_so=is_so)
+        case HasMark(bits):
+            return _is({"&": [{"meta": {"key": "mark"}}, bits]}, bits)
         case ToThisHost():
             return _is({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
         case FromThisHost(is_so, on_out_device):
@@ -219,8 +225,9 @@ def _action(action: Action, table: Table) -> Object:
             return {"jump": {"target": _name(table, chain)}}
         case Goto(chain):
             return {"goto": {"target": _name(table, chain)}}
-        case Masquerade(ports):
-            return {"masquerade": _random(_port_range(ports))}
+        case Masquerade(ports, is_random):
+            how = _port_range(ports)
+            return {"masquerade": (_random(how) if is_random else how) or None}
         case SourceNat(address, ports):
             return {"snat": _random({"addr": str(address), **_port_range(ports)})}
         case NoTrack():
