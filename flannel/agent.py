@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -21,8 +22,8 @@ from datastore.store import Unavailable
 from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
 from felix.fib.mirror import Surroundings
-from felix.fib.reconciler import REFRESH_S, Reconciler
-from felix.fib.status import Applied
+from felix.fib.reconciler import REFRESH_S, Reconciler, Wish
+from felix.fib.status import Applied, NotSettled
 from flannel import subnet_file
 from flannel.backends import vxlan
 from flannel.backends.backend import Backend, Me, Refused, Uplink
@@ -33,9 +34,15 @@ from flannel.netconf import NetConf
 from flannel.news import News
 from flannel.source import Source
 from flannel.subnet_env import SubnetEnv
-from flannel.wish import wish
+from flannel.wish import Peers, wish
 
 T = TypeVar("T")
+
+GRACE_S = 10.0
+"""For which the tunnel of an earlier backend goes on receiving after the last news."""
+
+SWITCH_PATIENCE_S = 2.0
+"""A peer that cannot be reached for longer does not keep this node from joining."""
 
 _RETRY_S = 1.0
 _HOPELESS = ("EOPNOTSUPP", "EEXIST")
@@ -96,9 +103,11 @@ class Agent:
         self._world, self._config, self._uplink, self._backend = world, config, uplink, backend
         self._options, self._on_ready = options, on_ready
         self._me = Me(Subnets(config.network, config.network_v6))
-        self._known: Known | None = None
+        self._peers: Peers | None = None
         self._around = Surroundings()
-        self._passed = asyncio.Event()
+        self._keeps_tunnels_until = 0.0
+        self._end_of_grace: asyncio.TimerHandle | None = None
+        self._passed, self._learned = asyncio.Event(), asyncio.Event()
         self._news = News(config.backend, self._index_of)
         self.reconciler = Reconciler(
             world.kernel,
@@ -149,8 +158,16 @@ class Agent:
     async def _join(self) -> None:
         self._changed()
         await self._until_devices_are_up()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._world.source.follow(self._learn), name="leases")
+            await self._until_peers_are_reached()
+            await self._take_lease()
+            tasks.create_task(self._world.source.keep(), name="renewal")
+
+    async def _take_lease(self) -> None:
         lease = await self._persistently(lambda: self._world.source.acquire(self._attributes()))
         self._me = replace(self._me, subnets=lease.subnets)
+        self._keep_tunnels()
         self._changed()
         await self._world.source.running()
         await self._world.filter.protect(self._me.networks, self._me.subnets)
@@ -160,9 +177,14 @@ class Agent:
         log.info("Running backend.")
         log.info("Waiting for all goroutines to exit")
         log.info("Watching for new subnet leases")
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._world.source.follow(self._learn), name="leases")
-            tasks.create_task(self._world.source.keep(), name="renewal")
+        self._tell_news()
+
+    async def _until_peers_are_reached(self) -> None:
+        """The lease tells others that they may take their old ways down: so ours leads the new way by then."""
+        with suppress(TimeoutError, NotSettled):
+            async with asyncio.timeout(SWITCH_PATIENCE_S):
+                await self._learned.wait()
+                await self.reconciler.settled(self._wish().desired.routes)
 
     async def _until_devices_are_up(self) -> None:
         """Raises Refused where the kernel cannot make one. Their MACs go into the lease."""
@@ -199,10 +221,14 @@ class Agent:
     # --- what parts tell each other --------------------------------------------------------------------------------
 
     def _learn(self, known: Known) -> None:
-        self._known = known
-        self._news.learn(known, self._me.subnets)
+        own = self._attributes()
+        peers = known.but(lambda lease: lease.subnets == self._me.subnets or self._world.source.is_own(lease, own))
+        self._peers = Peers(peers, known.unreadable)
+        self._keep_tunnels()
+        self._learned.set()
+        self._news.learn(peers)
         if self._world.carrier is not None:
-            self._world.carrier.carry(self._me, known.but(self._me.subnets))
+            self._world.carrier.carry(self._me, peers)
         self._changed()
 
     def _see(self, around: Surroundings) -> None:
@@ -210,14 +236,35 @@ class Agent:
         self._changed()
 
     def _changed(self) -> None:
-        drops = self._options.drops_strays
-        self.reconciler.ask(lambda: wish(self._backend, self._me, self._known, self._around, drops_strays=drops))
+        self.reconciler.ask(self._wish)
+
+    def _wish(self) -> Wish:
+        return wish(
+            self._backend,
+            self._me,
+            self._peers,
+            self._around,
+            keeps_tunnels=asyncio.get_running_loop().time() < self._keeps_tunnels_until,
+            drops_strays=self._options.drops_strays,
+        )
+
+    def _keep_tunnels(self) -> None:
+        """Those of another backend, until everybody has heard of the last change."""
+        loop = asyncio.get_running_loop()
+        self._keeps_tunnels_until = loop.time() + GRACE_S
+        if self._end_of_grace is not None:
+            self._end_of_grace.cancel()
+        self._end_of_grace = loop.call_at(self._keeps_tunnels_until + 0.01, self._changed)
 
     def _note_applied(self, applied: Sequence[Applied]) -> None:
         self._news.applied(applied)
 
     def _after_pass(self) -> None:
         self._passed.set()
+        if self.is_ready:
+            self._tell_news()
+
+    def _tell_news(self) -> None:
         for line in self._news.tell():
             log.log(line.level, line.text)
 

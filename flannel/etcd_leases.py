@@ -114,6 +114,9 @@ class EtcdLeases:
         own = etcd_layout.of_node(attributes.public_ip, found.stored)
         return None if own is None else own[1].attributes
 
+    def is_own(self, lease: Lease, attributes: Attributes) -> bool:
+        return lease.attributes.public_ip == attributes.public_ip
+
     async def acquire(self, attributes: Attributes) -> Lease:
         for _ in range(TRIES):
             taken = await self._attempt(attributes)
@@ -225,8 +228,9 @@ class EtcdLeases:
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     async def _load(self, tell: Callable[[Known], None]) -> int:
+        own = self._own  # of before the list: it cannot show what is taken while it is asked for
         found = await self._client.range(self._layout.all())
-        if self._own is not None and self._layout.key(self._own.subnets) not in {one.key for one in found.stored}:
+        if own is not None and self._layout.key(own.subnets) not in {one.key for one in found.stored}:
             raise Revoked
         self._told_trouble = ""
         self._table.load(map(etcd_layout.entry, found.stored))

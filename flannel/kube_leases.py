@@ -84,6 +84,9 @@ class KubeLeases:
         except BadDocument:
             return None
 
+    def is_own(self, lease: Lease, attributes: Attributes) -> bool:
+        return lease.node == self._node
+
     async def acquire(self, attributes: Attributes) -> Lease:
         node = await self._read()
         told = node_lease.overwritten(attributes, node, self._names)

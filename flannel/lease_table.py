@@ -25,8 +25,9 @@ class Known:
     leases: tuple[Lease, ...] = ()
     unreadable: Mapping[Network, str] = field(default_factory=dict)
 
-    def but(self, own: Subnets) -> tuple[Lease, ...]:
-        return tuple(lease for lease in self.leases if lease.subnets != own)
+    def but(self, is_own: Callable[[Lease], bool]) -> tuple[Lease, ...]:
+        """The peers'."""
+        return tuple(lease for lease in self.leases if not is_own(lease))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,13 @@ Source: flannel pkg/backend (vxlan_network, route_network, udp_network); netlink
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from felix import changes_log
 from felix.fib.model import AddRoute, DeleteRoute, Network, ReplaceRoute, Route
 from felix.fib.status import Applied
 from flannel.lease import Lease, Subnets
-from flannel.lease_table import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,9 @@ class News:
         self._waiting: list[tuple[Network | None, str]] = []
         self._applied: list[Applied] = []
 
-    def learn(self, known: Known, own: Subnets) -> None:
-        peers = {lease.subnets: lease for lease in known.but(own)}
+    def learn(self, leases: Iterable[Lease]) -> None:
+        """``leases``: the peers', all of them."""
+        peers = {lease.subnets: lease for lease in leases}
         for subnets in self._leases.keys() - peers.keys():
             self._waiting.append((subnets.v4 or subnets.v6, f"Subnet removed: {subnets}"))
         for subnets, lease in peers.items():

@@ -39,6 +39,10 @@ class Source(Protocol):
         """What this node's lease of an earlier run says, if there is one. ``attributes``: by which it is known."""
         ...
 
+    def is_own(self, lease: Lease, attributes: Attributes) -> bool:
+        """Whether it is this node's, of this run or an earlier one. ``attributes`` as in :meth:`held`."""
+        ...
+
     async def acquire(self, attributes: Attributes) -> Lease:
         """This node's lease, with these attributes. Raises NoLease, BadDocument."""
         ...

@@ -23,6 +23,7 @@ from flannel.flags import Flags
 from flannel.marks import FLANNEL
 from flannel.masquerade import Masquerade
 from flannel.netconf import NetConf
+from flannel.packet_filter import FlannelFilters
 from flannel.source import Source
 from flannel.uplink import Wish, choose
 
@@ -59,7 +60,7 @@ async def agent_of(flags: Flags, source: Source, *, on_ready: Callable[[], None]
         source=source,
         kernel=kernel,
         journal=FileJournal(path.with_suffix(".routes")),
-        filter=Masquerade(flags, uses_nftables=config.uses_nftables),
+        filter=Masquerade(FlannelFilters(), flags, uses_nftables=config.uses_nftables),
         carrier=None,
         random=random.Random(),
     )

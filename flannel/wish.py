@@ -5,38 +5,74 @@ Nothing goes before all leases are known. What somebody has, but nobody can read
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from felix.encap.way import Way
 from felix.fib.mirror import Surroundings
 from felix.fib.model import Network, Protocol, Route, RouteKey, RouteType, Why
-from felix.fib.plan import ALL_IN_SYNC, NOTHING_IN_SYNC
+from felix.fib.plan import ALL_IN_SYNC, NOTHING_IN_SYNC, InSync
 from felix.fib.reconciler import Wish
+from felix.fib.tunnel import TunnelDevice
 from felix.ground import Ground
 from flannel.backends.backend import Backend, Me
-from flannel.lease_table import Known
-from flannel.marks import FlannelMarks
+from flannel.lease import NO_SUBNETS, Lease
+from flannel.marks import FLANNEL, FlannelMarks
 
 
-def wish(backend: Backend, me: Me, known: Known | None, around: Surroundings, *, drops_strays: bool = False) -> Wish:
-    """``known`` None: the leases were not listed yet. ``drops_strays``: what no pod has of our subnet is dropped."""
-    peers = () if known is None else known.but(me.subnets)
-    desired = backend.desire(me, peers, Ground(around))
-    pending = {**desired.pending, **_unreadable(known)}
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The leases of others, and the subnets of those that nobody can read."""
+
+    leases: tuple[Lease, ...] = ()
+    unreadable: Mapping[Network, str] = field(default_factory=dict)
+
+
+def wish(
+    backend: Backend,
+    me: Me,
+    peers: Peers | None,
+    around: Surroundings,
+    *,
+    keeps_tunnels: bool = False,
+    drops_strays: bool = False,
+) -> Wish:
+    """``peers`` None: the leases were not listed yet. ``keeps_tunnels``: those of another backend go on receiving.
+    ``drops_strays``: what no pod has of our subnet is dropped.
+    """
+    found = Peers() if peers is None else peers
+    desired = backend.desire(me, found.leases, Ground(around))
+    unreadable = {network: Why(f"its lease cannot be read: {why}") for network, why in found.unreadable.items()}
+    pending = {**desired.pending, **unreadable}
     routes = {**desired.routes, **(_blackholes(me) if drops_strays else {})}
-    told = [lease.attributes for lease in peers]
+    tunnels = {**(_old_tunnels(me, around) if keeps_tunnels else {}), **desired.tunnels}
+    told = [lease.attributes for lease in found.leases]
     holders = {address for one in told for address in (one.public_ip, one.public_ipv6) if address is not None}
     return Wish(
-        replace(desired, routes=routes, pending=pending),
+        replace(desired, routes=routes, pending=pending, tunnels=tunnels),
         frozenset(network for network in (me.networks.v4, me.networks.v6) if network is not None),
-        NOTHING_IN_SYNC if known is None else ALL_IN_SYNC,
+        _in_sync(me, peers),
         FlannelMarks(frozenset(holders)),
     )
 
 
-def _unreadable(known: Known | None) -> dict[Network, Why]:
-    found = {} if known is None else known.unreadable
-    return {network: Why(f"its lease cannot be read: {why}") for network, why in found.items()}
+def _in_sync(me: Me, peers: Peers | None) -> InSync:
+    """Before the own subnet is known, nobody knows which address belongs on a tunnel."""
+    if peers is None:
+        return NOTHING_IN_SYNC
+    return replace(ALL_IN_SYNC, tunnels=me.subnets != NO_SUBNETS)
+
+
+def _old_tunnels(me: Me, around: Surroundings) -> dict[str, tuple[TunnelDevice, Why]]:
+    """The tunnels that there are, as they are: peers that have not heard of the switch still send through them."""
+    networks = [network for network in (me.networks.v4, me.networks.v6) if network is not None]
+    own = {one.device: one.address for one in around.addresses if any(one.address in network for network in networks)}
+    why = Why("peers may still send through it")
+    return {
+        name: (TunnelDevice(name, link.mtu_bytes, own[name], link.mac, link.vxlan, ipip=link.ipip), why)
+        for name, link in around.links.items()
+        if name in own and FLANNEL.is_tunnel(name)
+    }
 
 
 def _blackholes(me: Me) -> dict[RouteKey, tuple[Route, Why]]:

@@ -14,7 +14,7 @@ Source: flannel pkg/backend/vxlan; RFC 7348.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from felix.encap import vxlan
@@ -84,7 +84,7 @@ class VxlanBackend:
         return Desired(
             routes,
             pending,
-            sysctls={f"net/ipv6/conf/{one.name}/accept_ra": ("0", _NO_ROUTER) for one in tunnels.values()},
+            sysctls=dict(_sysctls(tunnels.values())),
             tunnels={one.name: (one, Why("this network's backend is vxlan")) for one in tunnels.values()},
         )
 
@@ -116,7 +116,11 @@ class VxlanBackend:
         return go_json.compact({"VNI": self.vni, "VtepMAC": mac})
 
 
-_NO_ROUTER = Why("no router speaks through a tunnel")
+def _sysctls(tunnels: Iterable[TunnelDevice]) -> Iterator[tuple[str, tuple[str, Why]]]:
+    for tunnel in tunnels:
+        yield f"net/ipv6/conf/{tunnel.name}/accept_ra", ("0", Why("no router speaks through a tunnel"))
+        loose = Why("packets may come through it that are answered another way")
+        yield f"net/ipv4/conf/{tunnel.name}/rp_filter", ("2", loose)
 
 
 def way_on_link(node: Address, ground: Ground) -> Way | None:

@@ -117,7 +117,7 @@ class FlannelNode:
 
     def routes(self) -> list[str]:
         """Those inside the flannel network, but for the own pods'."""
-        return [line for line in self.where.ip("route").splitlines() if line.startswith("10.5.") and "cni0" not in line]
+        return [line for line in self.where.ip("route").splitlines() if "10.5." in line and "cni0" not in line]
 
     def neighbours(self, device: str = "flannel.1") -> list[str]:
         return sorted(line for line in self._of(device, "neigh show dev {}") if "PERMANENT" in line)
