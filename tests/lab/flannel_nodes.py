@@ -73,11 +73,11 @@ class FlannelNode:
         self.process = None
         return status
 
-    def restart(self, *flags: str, kill: bool = False) -> None:
+    def restart(self, *flags: str, kill: bool = False, program: tuple[str, ...] = OURS) -> None:
         """As a supervisor does: what the last run wrote is still there."""
         self.stop(kill=kill)
         before = self.env_path.stat().st_ino
-        self.start(*flags, waits=False)
+        self.start(*flags, program=program, waits=False)
         eventually(lambda: self.is_ready() and self.env_path.stat().st_ino != before)
 
     def add_pods(self) -> None:
