@@ -167,6 +167,7 @@ class Agent:
     async def _take_lease(self) -> None:
         lease = await self._persistently(lambda: self._world.source.acquire(self._attributes()))
         self._me = replace(self._me, subnets=lease.subnets)
+        self._carry()
         self._keep_tunnels()
         self._changed()
         await self._world.source.running()
@@ -227,9 +228,12 @@ class Agent:
         self._keep_tunnels()
         self._learned.set()
         self._news.learn(peers)
-        if self._world.carrier is not None:
-            self._world.carrier.carry(self._me, peers)
+        self._carry()
         self._changed()
+
+    def _carry(self) -> None:
+        if self._world.carrier is not None:
+            self._world.carrier.carry(self._me, () if self._peers is None else self._peers.leases)
 
     def _see(self, around: Surroundings) -> None:
         self._around = around

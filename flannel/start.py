@@ -16,9 +16,10 @@ from datastore.store import Rejected
 from felix.fib.journal import FileJournal
 from felix.fib.netlink import NetlinkKernel
 from flannel import machine
-from flannel.agent import Agent, Options, World
+from flannel.agent import Agent, Carrier, Options, World
 from flannel.backends import catalogue
-from flannel.backends.backend import Refused, Uplink
+from flannel.backends.backend import Backend, Refused, Uplink
+from flannel.backends.udp import UdpBackend
 from flannel.flags import Flags
 from flannel.marks import FLANNEL
 from flannel.masquerade import Masquerade
@@ -61,11 +62,19 @@ async def agent_of(flags: Flags, source: Source, *, on_ready: Callable[[], None]
         kernel=kernel,
         journal=FileJournal(path.with_suffix(".routes")),
         filter=Masquerade(FlannelFilters(), flags, uses_nftables=config.uses_nftables),
-        carrier=None,
+        carrier=_carrier(backend),
         random=random.Random(),
     )
     options = Options(path, masquerades=flags.ip_masq, drops_strays=flags.ip_blackhole_route)
     return Agent(world, config, uplink, backend, options=options, on_ready=on_ready)
+
+
+def _carrier(backend: Backend) -> Carrier | None:
+    if not isinstance(backend, UdpBackend):
+        return None
+    from flannel.pump import Pump
+
+    return Pump(backend)
 
 
 def _check_bridge_filter(config: NetConf) -> None:
