@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from datastore import names
 from datastore.events import Herald
 from datastore.resource import Key
+from datastore.resources import IPAMBlock
 from datastore.store import Store, StoreError
 from felix import changes_log, mtu
 from felix.bgp_client import BgpClient, Line
@@ -125,7 +126,9 @@ class Agent:
             refresh_s=refresh_s,
             rng=world.random,
         )
-        self._feed = Feed(world.store, self._dataplane, random=world.random.random, on_touch=self._on_touch)
+        self._feed = Feed(
+            world.store, self._dataplane, random=world.random.random, on_touch=self._on_touch, on_block=self._on_block
+        )
         self._bgp = BgpClient(self._hear, self._on_bgp, world.speaker)
         view = self._dataplane.view
         self._protection = Protection(
@@ -135,6 +138,7 @@ class Agent:
             on_pass=self._on_filtered,
             rng=world.random,
         )
+        self._writer = BlockWriter(Records(world.store))
         self._commit, self._allocator, self._tunnels = self._addresses()
         self._standing = Standing(
             node,
@@ -225,7 +229,7 @@ class Agent:
     def _addresses(self) -> tuple[GroupCommit, Allocator, TunnelAddresses]:
         store, wall_ns = self._world.store, self._world.wall_ns
         records = Records(store)
-        writer = BlockWriter(records)
+        writer = self._writer
         allocator = Allocator(records, self._node, facts=self._feed.facts, wall_ns=wall_ns, writer=writer)
         releaser = Releaser(store, writer, facts=self._feed.facts, wall_ns=wall_ns)
         tunnels = TunnelAddresses(
@@ -258,6 +262,7 @@ class Agent:
             host_mtu_bytes=self._offered_mtu_bytes,
             pool_by_name=pool_by_name,
             owns_block=owns_block,
+            is_unlocked=lambda: self._feed.is_unlocked,
             new_mac=lambda: _new_mac(self._world.random),
             timestamp=lambda: _timestamp(self._world.wall_ns()),
         )
@@ -318,6 +323,14 @@ class Agent:
             if count
         ]
         self._report(Part.DATAPLANE, is_ready=is_ready, why="; ".join(problems))
+
+    def _on_block(self, key: Key, block: IPAMBlock | None) -> None:
+        """Of another node's blocks there is no guess unless an address was taken from one."""
+        known = {names.of_cidr(each.cidr): each.cidr for each in self._writer.guesses}
+        if block is None and key.name in known:
+            self._writer.remember(known[key.name], None)
+        elif block is not None and (block.node == self._node or key.name in known):
+            self._writer.hear(block)
 
     def _on_touch(self, why: str) -> None:
         self._report(Part.DATASTORE, is_ready=not why, why=why)

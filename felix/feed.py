@@ -1,7 +1,8 @@
 """From the datastore into felix: follows every kind that felix reads, and says which of them are out of touch.
 
 Tables keep what is known; the view is told of every difference. What allocation is decided on (reservations, the
-configuration of IPAM) is followed here too, so that an ADD asks the datastore for blocks and handles only.
+configuration of IPAM, the blocks) and the cluster's lock are followed here too, so that an ADD reads nothing from the
+datastore: what is a moment old is found out by the writes, which carry the revision that was seen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datastore.follow import Batch, follow
 from datastore.resource import Key
 from datastore.resources import (
     BlockAffinity,
+    ClusterInformation,
     FelixConfiguration,
     IPAMBlock,
     IPAMConfig,
@@ -40,19 +42,26 @@ _OF_THE_VIEW = {
     "WorkloadEndpoint": WorkloadEndpoint,
     "FelixConfiguration": FelixConfiguration,
 }
-_OF_IPAM = {"IPReservation": IPReservation, "IPAMConfiguration": IPAMConfig}
+_OF_IPAM = {"IPReservation": IPReservation, "IPAMConfiguration": IPAMConfig, "ClusterInformation": ClusterInformation}
 _OWN_ONLY = ("WorkloadEndpoint",)
 """A node does not follow every pod of the cluster, only its own."""
 
 
 class Feed:
-    """``on_touch`` hears, whenever it changes, what is out of touch and why; "" when nothing is. ``updates`` counts
-    changes by kind, ``lists`` whole lists.
+    """``on_touch`` hears, whenever it changes, what is out of touch and why; "" when nothing is; ``on_block`` of each
+    block that is another, None for one that is gone. ``updates`` counts changes by kind, ``lists`` whole lists.
     """
 
     def __init__(
-        self, store: Store, dataplane: Dataplane, *, random: Callable[[], float], on_touch: Callable[[str], None]
+        self,
+        store: Store,
+        dataplane: Dataplane,
+        *,
+        random: Callable[[], float],
+        on_touch: Callable[[str], None],
+        on_block: Callable[[Key, IPAMBlock | None], None] = lambda key, block: None,
     ) -> None:
+        self._on_block = on_block
         self._store, self._dataplane, self._random, self._on_touch = store, dataplane, random, on_touch
         self._tables: dict[str, Table[Any]] = {kind: Table(value) for kind, value in (_OF_THE_VIEW | _OF_IPAM).items()}
         self._troubles: dict[str, StoreError] = {}
@@ -90,6 +99,15 @@ class Feed:
         """Of how many kinds the datastore tells nothing at the moment."""
         return len(self._troubles)
 
+    @property
+    def is_unlocked(self) -> bool:
+        """Whether the cluster is known to be open: False also where that is not known, and the store has to be asked.
+
+        Whoever locks the cluster is heard of in milliseconds, or else that nothing is heard any more.
+        """
+        cluster = self._tables["ClusterInformation"].values.get(Key("ClusterInformation", "default"))
+        return cluster is not None and cluster.is_ready and "ClusterInformation" not in self._troubles
+
     async def facts(self) -> Facts:
         """What an assignment is decided on. Waits for the first lists; a moment old afterwards."""
         await self.listed()
@@ -109,6 +127,9 @@ class Feed:
         self.lists += batch.is_snapshot
         for key in changed & table.rejected.keys():
             log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
+        if batch.kind == "IPAMBlock":
+            for key in changed:
+                self._on_block(key, table.values.get(key))
         if batch.kind in _OF_THE_VIEW:
             self._tell_view(batch.kind, changed)
             self._report_settings()

@@ -28,6 +28,9 @@ class LocalEndpoints:
         if self._dataplane.view.gone(key):
             self._dataplane.changed()
 
+    def known(self, key: Key) -> WorkloadEndpoint | None:
+        return self._dataplane.view.endpoints.get(key)
+
     def all(self) -> Sequence[WorkloadEndpoint]:
         view = self._dataplane.view
         return [endpoint for endpoint in view.endpoints.values() if endpoint.node == view.node]

@@ -81,6 +81,10 @@ class LocalEndpoints(Protocol):
 
     def gone(self, key: Key) -> None: ...
 
+    def known(self, key: Key) -> WorkloadEndpoint | None:
+        """As it probably is: a moment old at times."""
+        ...
+
     def all(self) -> Sequence[WorkloadEndpoint]: ...
 
     async def routed(self, endpoint: WorkloadEndpoint) -> None:
@@ -94,12 +98,15 @@ class NotRouted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a pod's network needs to know of its node. ``pool_by_name`` raises NoPool; ``new_mac`` makes one up."""
+    """What a pod's network needs to know of its node. ``pool_by_name`` raises NoPool; ``new_mac`` makes one up;
+    ``is_unlocked`` False: the store has to be asked.
+    """
 
     node: str
     host_mtu_bytes: Callable[[], int]
     pool_by_name: Callable[[str], Network]
     owns_block: Callable[[Network], bool]
+    is_unlocked: Callable[[], bool]
     new_mac: Callable[[], str]
     timestamp: Callable[[], str]
 
@@ -123,7 +130,7 @@ class Pods:
         """Connect a container; one that is connected gets the same answer again. Raises CniError."""
         async with self._one_at_a_time(request.workload), _told_as_cni_errors():
             await self._check_unlocked()
-            known = await self._endpoint(request.workload)
+            known = await self._predecessor(request.workload)
             if known is not None and await self._is_connected(known, request.workload, netns):
                 await self._local.routed(known)
                 return endpoints.interface_of(known, request, await self._assign(request))
@@ -136,7 +143,7 @@ class Pods:
         """Disconnect a container; nothing to do is no error. Raises StoreError, Contention: do it again later."""
         workload = request.workload
         async with self._one_at_a_time(workload):
-            if (cluster := await self._cluster()) is not None and not cluster.is_ready:
+            if not self._around.is_unlocked() and (cluster := await self._cluster()) and not cluster.is_ready:
                 raise Unavailable(_LOCKED)  # whoever locked it counts on addresses staying as they are
             known = await self._endpoint(workload)
             if known is None or known.container == workload.container:
@@ -174,7 +181,7 @@ class Pods:
         undo.push_async_callback(self._veths.remove, plan.host_device)
         document = endpoints.document_of(request, self._around.node, plan)
         endpoint, made, begun = await asyncio.gather(
-            self._write_endpoint(document, known),
+            self._write_endpoint(request.workload, document, known),
             self._veths.make(netns, plan),
             self._begin_flows(assigned),
             return_exceptions=True,
@@ -221,8 +228,16 @@ class Pods:
         with suppress(StoreError, Contention):
             await self._addresses.release(handle)
 
-    async def _write_endpoint(self, wanted: Resource, known: WorkloadEndpoint | None) -> WorkloadEndpoint:
+    async def _write_endpoint(
+        self, workload: Workload, wanted: Resource, known: WorkloadEndpoint | None
+    ) -> WorkloadEndpoint:
         """Create it, or take the place of the one that an earlier container of the same pod left."""
+        try:
+            return await self._put_endpoint(wanted, known)
+        except (Exists, Conflict, Missing):  # it was not as it was known
+            return await self._put_endpoint(wanted, await self._endpoint(workload))
+
+    async def _put_endpoint(self, wanted: Resource, known: WorkloadEndpoint | None) -> WorkloadEndpoint:
         async with _patience():
             if known is None:
                 return decode(WorkloadEndpoint, await self._store.create(wanted))
@@ -251,6 +266,11 @@ class Pods:
             with suppress(Missing, Conflict):
                 await self._store.delete(known.resource.key, uid=known.resource.uid)
 
+    async def _predecessor(self, workload: Workload) -> WorkloadEndpoint | None:
+        """What an earlier ADD left under this name: only of the same container it must be certain."""
+        known = self._local.known(endpoints.key_of(workload, self._around.node))
+        return await self._endpoint(workload) if known is not None and known.container == workload.container else known
+
     async def _endpoint(self, workload: Workload) -> WorkloadEndpoint | None:
         async with _patience():
             try:
@@ -267,6 +287,8 @@ class Pods:
 
     async def _check_unlocked(self) -> None:
         """The cluster-wide lock, and a datastore that nobody has set up, stop every ADD. Raises CniError."""
+        if self._around.is_unlocked():
+            return
         cluster = await self._cluster()
         if cluster is None:
             raise CniError(Code.FAILED, "error getting ClusterInformation: run calico-node -startup on some node first")

@@ -1,7 +1,7 @@
 """One block at a time: apply a pure change by compare-and-swap, again when a rival was faster.
 
-The blocks that were written last are remembered as a guess at what the store holds. A guess saves the read; the write's
-revision decides, so a wrong guess costs one read and never an address.
+The blocks that were written last, and those that a watch tells of, are remembered as a guess at what the store holds. A
+guess saves the read; the write's revision decides, so a wrong guess costs one read and never an address.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ class BlockWriter:
             self._guess.pop(cidr, None)
         else:
             self._guess[cidr] = block
+
+    def hear(self, block: IPAMBlock) -> None:
+        """A watch tells of it. What was written here since is newer."""
+        known = self._guess.get(block.cidr)
+        if known is None or known.sequence < block.sequence:
+            self._guess[block.cidr] = block
 
     async def change(self, cidr: Network, step: Change[T]) -> T | None:
         """What ``step`` said of the block that was written; None when there is no such block.

@@ -72,6 +72,9 @@ class ModelLocal:
     def gone(self, key: Key) -> None:
         self.endpoints.pop(key, None)
 
+    def known(self, key: Key) -> WorkloadEndpoint | None:
+        return self.endpoints.get(key)
+
     def all(self) -> Sequence[WorkloadEndpoint]:
         return tuple(self.endpoints.values())
 

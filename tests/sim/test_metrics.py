@@ -82,7 +82,7 @@ def test_a_datastore_that_does_not_answer_is_told() -> None:
     series = told(nodes=1, pods=0, scenario=scenario)
     assert series["tortie_felix_ready"] == 0
     assert series['tortie_felix_part_ready{part="Datastore"}'] == 0
-    assert series["tortie_felix_datastore_out_of_touch"] == 8
+    assert series["tortie_felix_datastore_out_of_touch"] == 9
 
 
 def test_the_number_of_series_does_not_grow_with_nodes_and_pods() -> None:

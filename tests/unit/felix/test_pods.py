@@ -50,6 +50,7 @@ class Node:
 
     def __init__(self, memory: Memory, *, faults: Faults | None = None, veths: ModelVeths | None = None) -> None:
         plain = MemoryStore(memory)
+        self.unlocked = False
         self.store: Store = FaultyStore(plain, faults) if faults is not None else plain
         self.records = Records(plain)
         self.veths, self.local, self.flows = veths or ModelVeths(), ModelLocal(), ModelFlows()
@@ -63,6 +64,7 @@ class Node:
             host_mtu_bytes=lambda: 1500,
             pool_by_name=_no_such_pool,
             owns_block=lambda cidr: cidr.prefixlen == 26,
+            is_unlocked=lambda: self.unlocked,
             new_mac=lambda: next(macs),
             timestamp=lambda: "2026-01-02 03:04:05 +0000 UTC",
         )
@@ -123,6 +125,43 @@ async def refused(call: Awaitable[object]) -> tuple[int, str]:
     with pytest.raises(CniError) as caught:
         await call
     return caught.value.code.value, caught.value.message
+
+
+def test_an_endpoint_that_the_watch_has_not_told_of_yet_is_taken_over() -> None:
+    async def scenario(node: Node) -> None:
+        await node.pods.add(add(), 1)
+        node.local.endpoints.clear()
+        again = replace(WEB, container="c2")
+        await node.pods.add(add(again), 2)
+        (left,) = (await node.store.list("WorkloadEndpoint")).items
+        assert left.spec["containerID"] == "c2"
+
+    on_node(scenario)
+
+
+def test_an_endpoint_that_is_known_and_gone_is_made_again() -> None:
+    async def scenario(node: Node) -> None:
+        await node.pods.add(add(), 1)
+        ghost = dict(node.local.endpoints)
+        await node.pods.delete(add())
+        node.local.endpoints.update(ghost)
+        await node.pods.add(add(replace(WEB, container="c2")), 2)
+        (left,) = (await node.store.list("WorkloadEndpoint")).items
+        assert left.spec["containerID"] == "c2"
+
+    on_node(scenario)
+
+
+def test_a_cluster_that_is_known_to_be_open_is_not_asked_and_one_that_is_not_is() -> None:
+    async def scenario(node: Node) -> None:
+        node.unlocked = True
+        (cluster,) = (await node.store.list("ClusterInformation")).items
+        await node.store.delete(cluster.key)
+        await node.pods.add(add(), 1)
+        node.unlocked = False
+        assert (await refused(node.pods.add(add(PLAIN), 2)))[1].startswith("error getting ClusterInformation")
+
+    on_node(scenario)
 
 
 def test_an_addresss_connections_begin_with_its_holder_and_end_with_it_and_a_second_add_is_no_beginning() -> None:
