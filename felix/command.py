@@ -90,6 +90,8 @@ def _startup() -> int:
 
 def _shutdown() -> int:
     """A kubelet that cannot say it to anybody still ends the pod."""
+    import asyncio
+
     from datastore.store import StoreError
     from felix.startup import lifecycle
 

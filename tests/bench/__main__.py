@@ -11,7 +11,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHES = ("bench_routes", "switch", "node", "plugin", "speaker", "store", "calicoctl", "firewall", "flannel", "traffic")
+BENCHES = (
+    "bench_routes",
+    "switch",
+    "node",
+    "plugin",
+    "speaker",
+    "store",
+    "calicoctl",
+    "firewall",
+    "flannel",
+    "traffic",
+)
 
 
 def main() -> int:
