@@ -17,6 +17,7 @@ from calicoctl.objects import Document
 from calicoctl.outcome import Outcome
 from calicoctl.selection import placed, selected
 from calicoctl.terminal import Terminal
+from datastore import policies
 from datastore.store import Store, StoreError
 
 Step = Callable[[Store, Document], Awaitable[object]]
@@ -24,7 +25,16 @@ Step = Callable[[Store, Document], Awaitable[object]]
 
 def write(terminal: Terminal, step: Step) -> Outcome:
     """``step`` for each document, in a datastore that has what every cluster has. Raises Failure."""
-    return _carry_out(terminal, step, begin=_initialise, check=objects.check)
+    written: set[str] = set()
+
+    async def noted(store: Store, document: Document) -> None:
+        await step(store, document)
+        written.add(str(document["kind"]))
+
+    outcome = _carry_out(terminal, noted, begin=_initialise, check=objects.check)
+    if not written.isdisjoint(policies.KINDS):
+        terminal.write_error("Note: network policies are stored, and NOT ENFORCED\n")
+    return outcome
 
 
 def delete(terminal: Terminal, step: Step) -> Outcome:

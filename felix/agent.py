@@ -24,7 +24,7 @@ from datastore.events import Herald
 from datastore.resource import Key
 from datastore.resources import IPAMBlock
 from datastore.store import Store, StoreError
-from felix import changes_log, mtu
+from felix import changes_log, mtu, policies
 from felix.bgp_client import BgpClient, Line
 from felix.cni.commands import Commands, Spool
 from felix.confirm import confirmed
@@ -174,6 +174,7 @@ class Agent:
             "protection": self._protection.run(),
             "node": self._standing.run(),
             "notes": self.notes.run(),
+            "policies": policies.watch(self._world.store, lambda told: self.notes.report("policies", told)),
             "flows": self._world.flows.run(),
             "spool": self.commands.keep_draining(),
         }

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from datastore.events import Event
-from datastore.kubernetes import nodes, objects, pods, profiles
+from datastore.kubernetes import nodes, objects, pods, policies, profiles
 from datastore.kubernetes.client import Client, Json
 from datastore.kubernetes.events import announce
 from datastore.kubernetes.groups import VIEWS, WITH_STATUS, Group, choose
@@ -196,6 +196,9 @@ class KubernetesStore:
                     events = await stream.read()
             if clock() - begun < _SHORTEST_WATCH_S:
                 raise Unavailable(f"the API server ends watches of {view.resource} at once")
+
+    async def count_policies(self) -> Mapping[str, int]:
+        return await policies.count(self._client, await self._its_group())
 
     async def announce(self, event: Event, *, reporter: str, host: str) -> None:
         await announce(self._client, event, reporter=reporter, host=host, now=_now())

@@ -21,6 +21,7 @@ from datastore.kubernetes.client import Client
 from datastore.kubernetes.groups import Group, collection
 from datastore.kubernetes.kubeconfig import Access
 from datastore.kubernetes.store import PAGE, KubernetesStore
+from datastore.policies import count, in_words
 from datastore.resource import KINDS, Key, Resource
 from datastore.resources import IPPool, Node, WorkloadEndpoint
 from datastore.store import (
@@ -140,6 +141,14 @@ async def test_an_event_is_an_objects_own_and_told_again_is_counted(server: Kube
         assert (shown["reason"], shown["message"], shown["count"]) == ("MTUTooLarge", "pod default/p1 is large", 2)
         pools = Event(Key("IPPool", "a"), "EditWins", "pool a keeps ipipMode Never")
         await herald_of(store).announce(pools, reporter="calico-node", host="n1")
+
+
+async def test_policies_are_counted_kubernetes_own_among_them(server: KubeServer) -> None:
+    path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
+    own = [{"metadata": {"name": name}, "spec": {"podSelector": {}}} for name in ("a", "b", "c")]
+    async with made(server, path, *own), opened(server.store()) as store:
+        await store.create(Resource("GlobalNetworkPolicy", "g", spec={"selector": "all()"}))
+        assert in_words(await count(store)) == "3 Kubernetes NetworkPolicy and 1 GlobalNetworkPolicy"
 
 
 def endpoint(name: str, on: str, address: str, container: str = "c1") -> Resource:
