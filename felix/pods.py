@@ -42,6 +42,8 @@ Network = IPv4Network | IPv6Network
 
 STORE_PATIENCE_S = 4.5
 """How long an ADD waits for the datastore before the runtime is told to try again."""
+UNDO_PATIENCE_S = 0.3
+"""How long a failed ADD waits for its address to be given back."""
 
 _LOCKED = "Calico is currently not ready to process requests"
 
@@ -224,9 +226,12 @@ class Pods:
             await self._flows.begin(each.address, each.block if self._around.owns_block(each.block) else None)
 
     async def _release_quietly(self, handle: str) -> None:
-        """What cannot be given back now is given back by the runtime's DEL, which knows the handle too."""
-        with suppress(StoreError, Contention):
-            await self._addresses.release(handle)
+        """What cannot be given back now is given back by the runtime's DEL, which knows the handle too, or by whoever
+        serves releases, once the store answers: the runtime is not kept waiting for that.
+        """
+        with suppress(StoreError, Contention, TimeoutError):
+            async with asyncio.timeout(UNDO_PATIENCE_S):
+                await self._addresses.release(handle)
 
     async def _write_endpoint(
         self, workload: Workload, wanted: Resource, known: WorkloadEndpoint | None
@@ -247,8 +252,9 @@ class Pods:
 
     async def _forget(self, endpoint: WorkloadEndpoint) -> None:
         self._local.gone(endpoint.resource.key)
-        with suppress(StoreError):
-            await self._store.delete(endpoint.resource.key, uid=endpoint.resource.uid)
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(UNDO_PATIENCE_S):
+                await self._store.delete(endpoint.resource.key, uid=endpoint.resource.uid)
 
     # --- DEL, and looks at what is there -------------------------------------------------------------------------
 
