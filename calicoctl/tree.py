@@ -45,6 +45,7 @@ _NODE = Branch(
     {
         "checksystem": Leaf("node_checksystem", "Check that this machine can be a node"),
         "diags": Leaf("node_diags", "Collect what there is to know of this machine's networking"),
+        "run": Leaf("node_run", "Tell how to run this machine as a node"),
         "status": Leaf("node_status", "Show whether Calico runs here, and its BGP sessions"),
     },
 )
