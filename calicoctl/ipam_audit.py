@@ -6,10 +6,11 @@ do the addresses that Windows keeps for itself: a report that calls them idle wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from calicoctl import load_balancers
 from calicoctl.failure import Failure
 from calicoctl.ipam_report import Allocation, Cluster, Handle
 from datastore.addresses import read_cidr_or_address
@@ -25,7 +26,9 @@ FOR_WINDOWS = "Reserved for Windows"
 
 
 class Evidence(NamedTuple):
-    """All that the datastore says. ``unreadable`` has the name of each block that makes no sense, and why."""
+    """All that the datastore says. ``unreadable`` has the name of each block that makes no sense, and why;
+    ``load_balancers`` is None where no controller gives addresses to Services.
+    """
 
     cluster: Cluster
     blocks: Sequence[IPAMBlock]
@@ -34,7 +37,7 @@ class Evidence(NamedTuple):
     nodes: Sequence[Resource]
     endpoints: Sequence[Resource]
     handles: Sequence[Handle]
-    serves_load_balancers: bool
+    load_balancers: Sequence[Resource] | None
 
 
 class Use(NamedTuple):
@@ -47,6 +50,7 @@ class Findings(NamedTuple):
 
     allocations: Mapping[str, Sequence[tuple[Allocation, str]]]
     nodes: Sequence[Use]
+    services: Sequence[Use]
     endpoints: Sequence[Use]
     users: Mapping[str, Sequence[str]]
     leaked: Sequence[tuple[Allocation, str]]
@@ -70,7 +74,10 @@ class Findings(NamedTuple):
         return sum(map(len, counted)) + len(self.invalid_blocks)
 
 
-async def read(store: Store) -> Evidence:
+ReadServices = Callable[[], Awaitable[Sequence[Resource]]]
+
+
+async def read(store: Store, read_services: ReadServices) -> Evidence:
     """Raises Missing where no cluster was ever initialised."""
     cluster = decode(ClusterInformation, await store.get(Key("ClusterInformation", "default")))
     found, unreadable = _readable((await store.list("IPAMBlock")).items)
@@ -82,7 +89,7 @@ async def read(store: Store) -> Evidence:
         (await store.list("Node")).items,
         (await store.list("WorkloadEndpoint")).items,
         [Handle(each.handle, each.resource.uid, each.resource.revision) for each in await Records(store).handles()],
-        await _serves_load_balancers(store),
+        await _load_balancers(store, read_services),
     )
 
 
@@ -97,12 +104,15 @@ def _readable(items: Iterable[Resource]) -> tuple[list[IPAMBlock], list[tuple[st
     return found, unreadable
 
 
-async def _serves_load_balancers(store: Store) -> bool:
+async def _load_balancers(store: Store, read_services: ReadServices) -> Sequence[Resource] | None:
     try:
         configuration = await store.get(Key("KubeControllersConfiguration", "default"))
     except Missing:
-        return False
-    return (configuration.spec.get("controllers") or {}).get("loadBalancer") is not None
+        return None
+    controller = (configuration.spec.get("controllers") or {}).get("loadBalancer")
+    if controller is None:
+        return None
+    return load_balancers.served(await read_services(), controller.get("assignIPs") or "")
 
 
 def audit(evidence: Evidence, *, now: datetime) -> Findings:
@@ -110,14 +120,16 @@ def audit(evidence: Evidence, *, now: datetime) -> Findings:
     allocations = {str(block.cidr): list(_allocations(block)) for block in evidence.blocks}
     by_address = _by_address(each for several in allocations.values() for each in several)
     nodes = [use for node in evidence.nodes for use in _of_node(node)]
+    services = [use for service in evidence.load_balancers or () for use in _of_service(service)]
     endpoints = [use for endpoint in evidence.endpoints for use in _of_endpoint(endpoint)]
-    users = _users(by_address, [*nodes, *endpoints])
+    users = _users(by_address, [*nodes, *services, *endpoints])
     idle_handles, missing_handles = _handles(evidence)
     strays = [ip for ip in users if ip not in by_address]
     outside = [ip for ip in strays if not _is_in(ip, evidence.pools)]
     return Findings(
         allocations,
         nodes,
+        services,
         endpoints,
         users,
         [each for ip, several in by_address.items() if _is_leaked(ip, several, users) for each in several],
@@ -195,6 +207,11 @@ def _of_node(node: Resource) -> Iterator[Use]:
     for field, text in named.items():
         if text:
             yield Use(_address(text, f"{field} ({text}) of node {node.name}"), f"Node({node.name})")
+
+
+def _of_service(service: Resource) -> Iterator[Use]:
+    for text in load_balancers.addresses(service):
+        yield Use(_address(text, f"address ({text}) of service {service.namespace}/{service.name}"), service.name)
 
 
 def _of_endpoint(endpoint: Resource) -> Iterator[Use]:

@@ -1,6 +1,7 @@
 """``calicoctl ipam check``: which addresses are given out and not used, and the other way round.
 
-Upstream asks Kubernetes for services as well, and so wants a KUBECONFIG; the embedded datastore knows none.
+Services may have addresses of IPAM as well. Kubernetes is asked for them only where a controller gives them some; then
+it must be reachable, also beside another datastore: addresses that Services use would look lost.
 Source: Calico calicoctl/commands/ipam/check.go.
 """
 
@@ -10,10 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from calicoctl import ipam_audit, ipam_report
+from calicoctl.failure import Failure
 from calicoctl.flags import Flag, Takes
 from calicoctl.ipam_audit import Evidence, Findings, Use
-from calicoctl.terminal import Terminal
+from calicoctl.terminal import Environ, Terminal
 from calicoctl.usage import CONFIG, Usage
+from datastore.resource import Resource
+from datastore.store import Store
 
 USAGE = Usage(
     "",
@@ -25,7 +29,7 @@ USAGE = Usage(
         Flag("show-all-ips", "Every address that is looked at.", takes=Takes.NOTHING),
         Flag("show-problem-ips", "Every address that something is wrong with.", takes=Takes.NOTHING),
         Flag("output", "File to write the report to.", "o"),
-        Flag("kubeconfig", "Accepted for upstream's sake; Kubernetes is not asked."),
+        Flag("kubeconfig", "How to reach Kubernetes, where it is not the datastore; KUBECONFIG says the same."),
     ),
 )
 BUSIEST_NODES = 20
@@ -40,12 +44,31 @@ def run(terminal: Terminal) -> None:
     words = terminal.words
     shown = Shown(words.has("show-all-ips"), words.has("show-all-ips") or words.has("show-problem-ips"))
     terminal.say("Checking IPAM for inconsistencies...\n")
-    evidence = terminal.with_store(ipam_audit.read)
+    evidence = terminal.with_store(lambda store: ipam_audit.read(store, lambda: _services(terminal, store)))
     findings = ipam_audit.audit(evidence, now=ipam_audit.now_of(terminal.wall_ns()))
     for line in _lines(evidence, findings, shown):
         terminal.say(line)
     if path := words.text("output"):
         ipam_report.write(path, evidence.cluster, findings.every_allocation, findings.idle_handles)
+
+
+async def _services(terminal: Terminal, store: Store) -> Sequence[Resource]:
+    """Raises Failure where there is no way to Kubernetes."""
+    from datastore.connect import beside
+
+    environ = terminal.datastore()
+    if (here := beside(store, environ)) is not None:
+        return (await here.services().list("Service")).items
+    path = terminal.words.text("kubeconfig") or environ.get("KUBECONFIG")
+    if not path:
+        raise Failure("KUBECONFIG environment variable or --kubeconfig parameter not set")
+    elsewhere: Environ = {"DATASTORE_TYPE": "kubernetes", "KUBECONFIG": path}
+    kubernetes = terminal.connect(elsewhere)
+    try:
+        there = beside(kubernetes, elsewhere)
+        return (await there.services().list("Service")).items if there is not None else ()
+    finally:
+        await kubernetes.close()
 
 
 def _lines(evidence: Evidence, findings: Findings, shown: Shown) -> Iterator[str]:
@@ -79,10 +102,11 @@ def _loaded(evidence: Evidence, findings: Findings, shown: Shown) -> Iterator[st
     yield from _uses(findings.nodes, shown)
     yield f"Found {len(findings.nodes)} node tunnel IPs.\n"
     yield "Loading all service load balancer IPs."
-    if evidence.serves_load_balancers:
-        yield "Found 0 service load balancer(s).\n"
-    else:
+    if evidence.load_balancers is None:
         yield "No configuration for LoadBalancer kubecontroller found, skipping service check\n"
+    else:
+        yield from _uses(findings.services, shown)
+        yield f"Found {len(evidence.load_balancers)} service load balancer(s).\n"
     yield "Loading all workload endpoints."
     yield from _uses(findings.endpoints, shown)
     yield f"Found {len(findings.endpoints)} workload IPs."

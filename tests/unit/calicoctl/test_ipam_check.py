@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from calicoctl import ipam_audit, load_balancers
+from calicoctl.ipam_audit import Evidence, Use
 from datastore.resource import Key, Resource
 from datastore.store import Store
 from tests.unit.calicoctl.pods import SINCE, add_pod
@@ -145,6 +147,54 @@ def test_tunnel_addresses_of_a_node_are_in_use(shell: Shell) -> None:
     shell("""patch node node1 -p '{"spec":{"bgp":{"ipv4IPIPTunnelAddr":"10.244.166.128"}}}'""")
     assert problems(shell) == ["Check complete; found 0 problems."]
     assert "  10.244.166.128 belongs to Node(node1)\n" in shell("ipam check --show-all-ips").out
+
+
+LOAD_BALANCER = Resource(
+    "KubeControllersConfiguration", "default", spec={"controllers": {"loadBalancer": {"assignIPs": "AllServices"}}}
+)
+
+
+def test_where_services_have_addresses_kubernetes_must_be_asked_for_them(shell: Shell) -> None:
+    create(shell, LOAD_BALANCER)
+    shown = shell("ipam check")
+    assert (shown.err, shown.status) == ("KUBECONFIG environment variable or --kubeconfig parameter not set\n", 1)
+
+
+def test_an_address_that_only_a_service_uses_is_not_leaked(shell: Shell) -> None:
+    shell("delete wep node1-cni-a-eth0")
+    create(shell, LOAD_BALANCER)
+    spec = {"type": "LoadBalancer", "status": {"loadBalancer": {"ingress": [{"ip": "10.244.166.128"}]}}}
+    service = Resource("Service", "web", "shop", spec=spec)
+
+    async def read(store: Store) -> Evidence:
+        async def services() -> list[Resource]:
+            return [service, replace(service, spec={**spec, "loadBalancerClass": "metallb"})]
+
+        return await ipam_audit.read(store, services)
+
+    evidence = shell.ask(read)
+    findings = ipam_audit.audit(evidence, now=ipam_audit.now_of(shell.now_ns))
+    assert evidence.load_balancers == [service]
+    assert (findings.leaked, findings.services) == ([], [Use("10.244.166.128", "web")])
+
+
+@pytest.mark.parametrize(
+    ("spec", "annotations", "assign_ips", "is_served"),
+    [
+        ({"type": "ClusterIP"}, {}, "AllServices", False),
+        ({"type": "LoadBalancer"}, {}, "", True),
+        ({"type": "LoadBalancer", "loadBalancerClass": "metallb"}, {}, "AllServices", False),
+        ({"type": "LoadBalancer"}, {}, "RequestedServicesOnly", False),
+        ({"type": "LoadBalancer", "loadBalancerClass": "calico"}, {}, "RequestedServicesOnly", True),
+        ({"type": "LoadBalancer"}, {"projectcalico.org/ipv4pools": '["p"]'}, "RequestedServicesOnly", True),
+        ({"type": "LoadBalancer", "loadBalancerIP": "1.2.3.4"}, {}, "RequestedServicesOnly", True),
+    ],
+)
+def test_a_service_has_an_address_of_ours_where_calicos_controller_serves_it(
+    spec: dict[str, Any], annotations: dict[str, str], assign_ips: str, is_served: bool
+) -> None:
+    service = Resource("Service", "web", "shop", spec=spec, annotations=annotations)
+    assert load_balancers.served([service], assign_ips) == ([service] if is_served else [])
 
 
 def test_an_address_that_rests_after_its_release_is_not_leaked(shell: Shell) -> None:
