@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 
 USAGE = """usage: calico-node MODE
 
@@ -15,6 +16,7 @@ USAGE = """usage: calico-node MODE
   -startup       write this node and the first pool into the datastore, and end
   -shutdown      prepare for the node's end, and end
   -install-cni   put the CNI plugin and its configuration onto the host, and end
+  -uninstall     leave the node as it was before any of this, and end; felix must have ended
   -upgrade-ipam  take over the addresses that host-local gave to running pods, and end
   -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
   -felix-ready   exit status 0 when routes are in      -bird-ready   exit status 0 when a neighbour is up
@@ -69,14 +71,16 @@ def _startup() -> int:
     from datastore.connect import connect
     from datastore.store import StoreError
     from felix.fib.kernel import KernelUnavailable
-    from felix.startup import reading
+    from felix.first_seen import FirstSeen
+    from felix.startup import lifecycle, reading
     from felix.startup.environment import BadEnvironment
     from felix.startup.run import start_up
 
     async def run() -> list[str]:
         store = connect(os.environ)
         try:
-            return await start_up(store, os.environ, read_machine=reading.read)
+            before = partial(lifecycle.remember, os.environ, FirstSeen())
+            return await start_up(store, os.environ, read_machine=reading.read, before=before)
         finally:
             await store.close()
 
@@ -106,6 +110,12 @@ def _install_cni() -> int:
     from cni_plugin import install
 
     return install.main()
+
+
+def _uninstall() -> int:
+    from felix import uninstall
+
+    return uninstall.main(os.environ)
 
 
 def _upgrade_ipam() -> int:
@@ -236,6 +246,7 @@ _MODES: Mapping[str, Callable[[], int]] = {
     "-startup": _startup,
     "-shutdown": _shutdown,
     "-install-cni": _install_cni,
+    "-uninstall": _uninstall,
     "-upgrade-ipam": _upgrade_ipam,
     "-felix-live": _felix_live,
     "-felix-ready": _felix_ready,

@@ -29,6 +29,7 @@ from felix.fib.journal import FileJournal
 from felix.fib.netlink import NetlinkKernel
 from felix.fib.veth import Veths
 from felix.firewall.machine import ThisMachine
+from felix.first_seen import FILE, FirstSeen, RememberingKernel
 from felix.flows import Flows
 from felix.metrics_server import MetricsServer, place_of
 from felix.mtu_file import MtuFile
@@ -77,7 +78,7 @@ async def _open(config: FelixConfig, connect: Connect) -> World:
     return World(
         store=store,
         herald=herald_of(store),
-        kernel=await NetlinkKernel.open(),
+        kernel=RememberingKernel(await NetlinkKernel.open(), FirstSeen(config.state_folder / FILE.name)),
         filters=ThisMachine(),
         journal=FileJournal(config.state_folder / "felix-routes"),
         veths=Veths(),

@@ -5,6 +5,7 @@ Source: Calico node/pkg/lifecycle/utils (SetNodeNetworkUnavailableCondition).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,19 @@ class Network(Enum):
     DOWN = ("True", "CalicoIsDown", "Calico is shutting down on this node")
 
 
+GONE = {"type": "NetworkUnavailable", "$patch": "delete"}
+"""In the place of a condition: there is none any more."""
+
+
 async def tell(client: Client, node: str, network: Network, *, at: datetime) -> None:
     """``at``: now. Raises StoreError."""
+    await patch(client, node, {"status": {"conditions": [_condition(network, at)]}})
+
+
+async def patch(client: Client, node: str, what: Mapping[str, Any]) -> None:
+    """A strategic merge: other conditions stay. Raises StoreError."""
     asked = Asked("patch", "nodes/status", Key("Node", node))
-    body = {"status": {"conditions": [_condition(network, at)]}}
-    await client.ask("PATCH", f"/api/v1/nodes/{node}/status", asked, body=body, is_strategic=True)
+    await client.ask("PATCH", f"/api/v1/nodes/{node}/status", asked, body=dict(what), is_strategic=True)
 
 
 def _condition(network: Network, at: datetime) -> dict[str, Any]:

@@ -44,6 +44,11 @@ class ThisMachine:
     def others(self, backend: Backend) -> tuple[Writer, ...]:
         return tuple(self._writers[other] for other in Backend if other is not backend and other in self._usable)
 
+    async def all(self) -> list[tuple[str, Writer]]:
+        """Each that can be used here, with its name. Raises FirewallUnavailable."""
+        usable = (await see()).usable
+        return [(backend.value, self._writers[backend]) for backend in Backend if backend in usable]
+
     def close(self) -> None:
         self._nft.close()
         self._legacy.close()

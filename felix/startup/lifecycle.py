@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from datastore.kubernetes.condition import Network, tell
-from datastore.store import StoreError
+from datastore.kubernetes.condition import GONE, Network, patch, tell
+from datastore.kubernetes.trouble import Asked
+from datastore.resource import Key
+from datastore.store import Missing, StoreError
+from felix.first_seen import ANNOTATIONS, FirstSeen, of_calico
 from felix.startup.name import node_name
+
+if TYPE_CHECKING:
+    from datastore.kubernetes.client import Client
 
 RETRY_S = 5.0
 
@@ -25,15 +33,36 @@ def is_told(environ: Mapping[str, str]) -> bool:
     return is_here and environ.get("CALICO_NETWORKING_BACKEND", "").lower() != "none"
 
 
+async def remember(environ: Mapping[str, str], first_seen: FirstSeen) -> None:
+    """What the Node said before we wrote to it, for an uninstall. Raises StoreError, OSError."""
+    if is_told(environ) and not first_seen.knows(ANNOTATIONS):
+        first_seen.record(ANNOTATIONS, await _annotations(environ))
+
+
+async def forget(environ: Mapping[str, str], first_seen: FirstSeen) -> None:
+    """Make the Node say what it said before, and nothing of its network. Raises StoreError."""
+    before = first_seen.of(ANNOTATIONS)
+    wanted = {name: before.get(name) for name in {*await _annotations(environ), *before}}
+    async with _client(environ) as client:
+        await patch(client, node_name(environ), {"metadata": {"annotations": wanted}, "status": {"conditions": [GONE]}})
+
+
+async def _annotations(environ: Mapping[str, str]) -> dict[str, str]:
+    name = node_name(environ)
+    async with _client(environ) as client:
+        try:
+            node: dict[str, Any] = await client.ask(
+                "GET", f"/api/v1/nodes/{name}", Asked("get", "nodes", Key("Node", name))
+            )
+        except Missing:
+            return {}
+    return of_calico(node["metadata"].get("annotations") or {})
+
+
 async def tell_once(environ: Mapping[str, str], network: Network) -> None:
     """Raises StoreError."""
-    from datastore.kubernetes.connect import client_of  # 9 MiB that other datastores do without
-
-    client = client_of(environ)
-    try:
+    async with _client(environ) as client:
         await tell(client, node_name(environ), network, at=datetime.now(UTC))
-    finally:
-        await client.close()
 
 
 async def tell_when(ready: asyncio.Event, environ: Mapping[str, str]) -> None:
@@ -53,3 +82,14 @@ async def shut_down(environ: Mapping[str, str]) -> None:
     """Raises StoreError. The dataplane stays as it is, and pods that run go on."""
     if is_told(environ):
         await tell_once(environ, Network.DOWN)
+
+
+@asynccontextmanager
+async def _client(environ: Mapping[str, str]) -> AsyncIterator[Client]:
+    from datastore.kubernetes.connect import client_of  # 9 MiB that other datastores do without
+
+    client = client_of(environ)
+    try:
+        yield client
+    finally:
+        await client.close()

@@ -27,13 +27,22 @@ _TRIES = 10
 _PAUSE_S = 1.0
 
 
-async def start_up(store: Store, environ: Environ, *, read_machine: ReadMachine) -> list[str]:
-    """Do it all; returns lines that say what was done. Raises BadEnvironment, StoreError, KernelUnavailable."""
+async def nothing() -> None: ...
+
+
+async def start_up(
+    store: Store, environ: Environ, *, read_machine: ReadMachine, before: Callable[[], Awaitable[None]] = nothing
+) -> list[str]:
+    """Do it all; returns lines that say what was done. Raises BadEnvironment, StoreError, KernelUnavailable.
+
+    ``before`` is called once the datastore can be reached, before anything is written.
+    """
     name = node_name(environ)
     machine = await read_machine(destinations(environ))
     first = [edits.asked(environ, version, hosts=machine.addresses, ula=_ula()) for version in (4, 6)]
     if environ.get("WAIT_FOR_DATASTORE", "").lower() == "true":
         await _reach(store)
+    await before()
     said = await register(store, name, environ, machine)
     await initialise(store, new_guid=lambda: secrets.token_hex(16), cluster_type=_cluster_type(environ))
     for wanted in first:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from lab.apiserver import BUILT
 
 PROJECT = Path(__file__).parents[2]
 MANIFEST = PROJECT / "manifests" / "calico.yaml"
+UNINSTALL = PROJECT / "manifests" / "uninstall.yaml"
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 PLUGINS = ("loopback", "bridge", "host-local", "portmap", "ptp", "bandwidth")
 OTHERS = ("containerd", "runc", "etcd", "busybox", "conntrack", "ipset", "iptables", "ping", "openssl")
@@ -203,5 +204,20 @@ def _condition(item: Any, kind: str) -> str:
     return next((each["status"] for each in item["status"].get("conditions", ()) if each["type"] == kind), "")
 
 
-def lines(text: str, *, but: Sequence[str] = ()) -> set[str]:
-    return {line for line in text.splitlines() if line and not any(word in line for word in but)}
+def left_of_calico(cluster: RealCluster, node: str) -> list[str]:
+    """What a node still has that this project could have made: devices, routes, rules, sets, files, annotations."""
+    looked = (
+        ("ip", "-o", "link"),
+        ("ip", "route", "show", "table", "all"),
+        ("iptables-save",),
+        ("iptables-legacy-save",),
+        ("nft", "list", "ruleset"),
+        ("ipset", "list", "-n"),
+        ("ls", "/etc/cni/net.d", "/opt/cni/bin", "/run", "/var/lib"),
+    )
+    shown = "\n".join(cluster.on(node, *words) for words in looked)
+    mine = (line for line in shown.splitlines() if "KUBE-" not in line)
+    found = [line for line in mine if re.search(r"cali|10\.244\.|proto bird", line)]
+    object_ = cluster.get("node", node)
+    found += [name for name in object_["metadata"]["annotations"] if "projectcalico" in name]
+    return found + [each["reason"] for each in object_["status"]["conditions"] if "Calico" in each["reason"]]

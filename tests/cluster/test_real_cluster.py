@@ -102,3 +102,17 @@ def test_a_node_object_that_is_deleted_and_made_again_gets_traffic_again(cluster
     cluster.until(lambda: cluster.pods_are_ready("-l", "app=web"), "the web pods")
     client, (_, address) = cluster.web("node1")[0], cluster.web("node2")
     cluster.until(lambda: "node2" in cluster.inside(client, f"wget -qO- http://{address}/ || true"), "an answer")
+
+
+def test_an_uninstalled_node_is_as_it_was(cluster: RealCluster) -> None:
+    """The last: nothing of ours is there afterwards."""
+    patch = '{"spec":{"vxlanMode":"Always"}}'
+    cluster.kubectl("patch", "ippools.crd.projectcalico.org", "default-ipv4-ippool", "--type=merge", "-p", patch)
+    cluster.until(lambda: "vxlan.calico" in cluster.on("node1", "ip", "link"), "a tunnel")
+    cluster.kubectl("delete", "-f", "-", stdin=WEB)
+    cluster.kubectl("delete", "-f", str(bed.MANIFEST))
+    cluster.kubectl("apply", "-f", str(bed.UNINSTALL))
+    cluster.kubectl("-n", "kube-system", "rollout", "status", "daemonset/calico-uninstall", "--timeout=90s")
+    cluster.kubectl("delete", "-f", str(bed.UNINSTALL))
+    assert [bed.left_of_calico(cluster, node) for node in NODES] == [[], []]
+    cluster.until(lambda: not cluster.nodes_are_ready(), "the nodes to miss their network")
