@@ -71,14 +71,17 @@ def _startup() -> int:
     from datastore.connect import connect
     from datastore.store import StoreError
     from felix.fib.kernel import KernelUnavailable
+    from felix.firewall.machine import listed
     from felix.first_seen import FirstSeen
-    from felix.startup import lifecycle, reading
+    from felix.startup import lifecycle, reading, takeover
     from felix.startup.environment import BadEnvironment
     from felix.startup.run import start_up
 
     async def run() -> list[str]:
         store = connect(os.environ)
         try:
+            for line in takeover.check(await listed(), os.environ):
+                sys.stdout.write(f"{line}\n")
             before = partial(lifecycle.remember, os.environ, FirstSeen())
             return await start_up(store, os.environ, read_machine=reading.read, before=before)
         finally:

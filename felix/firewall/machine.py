@@ -74,6 +74,12 @@ async def see() -> Seen:
     )
 
 
+async def listed() -> str:
+    """The rules of every backend, as its own program prints them; of nftables the chains alone."""
+    found = (await _output("nft", "list", "chains"), await _saved("nft"), await _saved("legacy"))
+    return "".join(text or "" for text in found)
+
+
 async def _saved(form: str) -> str | None:
     """Of both IP versions; None if the form cannot be used."""
     if form == "legacy" and not _is_legacy_loaded():
