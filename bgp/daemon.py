@@ -30,6 +30,8 @@ from typing import Any, Protocol
 from setproctitle import setproctitle
 
 from bgp import bird_socket, control, looking_glass, metrics, metrics_server
+from bgp.bfd.watch import SOCKET_NAME as BFD_SOCKET_NAME
+from bgp.bfd_link import BfdLink
 from bgp.export import NOTHING, Exports
 from bgp.felix_link import FelixLink
 from bgp.learned import SOCKET_PATH, InSync, Network
@@ -197,6 +199,7 @@ class Daemon:
             is_in_sync=lambda: self.speaker.recovery.is_over,
             on_confirmed=self._take_confirmed,
         )
+        self.bfd = BfdLink(self.speaker.hear_bfd, config.run_folder / BFD_SOCKET_NAME)
 
     async def run(self) -> None:
         """Speak, and be there for felix and for who asks for the status, until cancelled.
@@ -211,7 +214,9 @@ class Daemon:
             commands = looking_glass.commands(self.speaker, self._whole_status)
             control_socket = self._config.run_folder / control.SOCKET_NAME
             await sockets.enter_async_context(control.serving(control_socket, commands))
-            await self.speak()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.bfd.run(), name="bfd")
+                await self.speak()
 
     async def speak(self) -> None:
         """Until cancelled."""
@@ -335,6 +340,7 @@ class Daemon:
                 log.warning("neighbour.unbuilt name=%s why=%r", each.name, each.why)
         self._mesh = found
         self.speaker.apply(wanted)
+        self.bfd.watch(self.speaker.watches())
         if not self._is_ready:
             self._is_ready = True
             self._on_ready()

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from bgp.best import Candidate, why_best
+from bgp.bfd.watch import SessionStatus
 from bgp.control import Commands
 from bgp.export import Announcement
 from bgp.learned import Network
@@ -65,11 +66,22 @@ def _peer(speaker: Speaker, peering: Peering) -> Json:
         "updates": counters["updates"],
         "malformed": counters["malformed"],
     }
+    if neighbour.is_watched:
+        found["bfd"] = _bfd(speaker.bfd.get(neighbour.address))
     if peering.opened is not None:
         opened = peering.opened
         found |= {"routerID": str(opened.router_id), "holdTime": opened.hold_time_s}
         found |= {"capabilities": list(opened.capabilities), "families": [f"ipv{v}" for v in sorted(opened.versions)]}
     return found
+
+
+def _bfd(status: SessionStatus | None) -> Json:
+    if status is None:
+        return {"state": "Unknown", "why": "no BFD process has said anything of it"}
+    found: Json = {"state": status.state.word, "interval": status.interval_ms, "isIndependent": status.is_independent}
+    if status.is_up:
+        return found | {"detectionTime": status.detection_time_ms}
+    return found | {"hasFailed": status.has_failed, "why": status.why}
 
 
 def routes(speaker: Speaker, *, which: str = "best", prefix: str = "", peer: str = "") -> list[Json]:

@@ -35,6 +35,8 @@ DEFAULT_AS = 64512
 DEFAULT_PORT = 179
 DEFAULT_RESTART_TIME_S = 120
 LONGEST_RESTART_TIME_S = 4095
+BFD_IF_CONNECTED = "BFDIfDirectlyConnected"
+"""The failureDetectionMode that there is, beside None."""
 LONGEST_PASSWORD_BYTES = 80
 """TCP_MD5SIG_MAXKEYLEN."""
 
@@ -64,7 +66,8 @@ class Neighbour:
     ``versions``: the families that are spoken with it, none for that of its address; ``other_address`` is ours of the
     family that ``local_address`` is not of, the next hop there. ``survives_notifications``: graceful restart holds over
     NOTIFICATIONs too, if it also says so (RFC 8538). ``max_prefixes``: the session ends when it announces more
-    (RFC 4486); 0 sets no such limit.
+    (RFC 4486); 0 sets no such limit. ``is_watched``: BFD says when it is dead, if it speaks BFD and is on a network of
+    ours.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Neighbour:
     survives_notifications: bool = False
     hold_time_s: int = HOLD_TIME_S
     max_prefixes: int = 0
+    is_watched: bool = False
 
     @property
     def is_internal(self) -> bool:
@@ -226,6 +230,7 @@ def _full_mesh(cluster: Cluster, me: Node, mine: Address) -> Iterator[Found]:
                 restart_time_s=_restart_time_s(default.node_mesh_max_restart_time if default else ""),
                 node=node.name,
                 password=password,
+                is_watched=True,
             ),
         )
 
@@ -422,7 +427,13 @@ def _neighbour(
         next_hop_mode=_next_hop_mode(peer, is_internal=is_internal),
         allowed_local_as=peer.num_allowed_local_as,
         filters=tuple(each for each in _filters(cluster, peer) if isinstance(each, Filter)),
+        is_watched=_is_watched(peer, far),
     )
+
+
+def _is_watched(peer: BGPPeer, far: _FarEnd) -> bool:
+    """Where somebody asks for it, and between nodes unless somebody does not want it."""
+    return bool(far.node) if not peer.failure_detection_mode else peer.failure_detection_mode == BFD_IF_CONNECTED
 
 
 def _client_of(me: Node, far: _FarEnd) -> IPv4Address | None:

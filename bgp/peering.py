@@ -9,6 +9,11 @@ its restart time; when it is back they stay until its End-of-RIB, or once more t
 what is still marked keeps its first time. When it comes back without having kept its forwarding state they go at once,
 and so they do when the session ends by a NOTIFICATION or when the neighbour is no longer wanted (RFC 4724, 4.2). A
 session that this side makes anew is another matter: nobody has restarted, and BIRD says nothing of its forwarding then.
+
+When BFD says that its packets no longer come, the session ends at once and no route stays, whatever graceful restart
+would allow: it does not answer for what it forwards. One case is left to graceful restart (RFC 5882, 4.3.2): the
+session was lost before, and the neighbour's BFD lives and dies with its speaker, so its silence only says that the
+speaker restarts.
 """
 
 from __future__ import annotations
@@ -34,6 +39,8 @@ from bgp.wire import Codec, Ends, Packer
 
 log = logging.getLogger(__name__)
 
+BFD_DOWN = 10
+"""The subcode of Cease (RFC 9384)."""
 TOO_MANY_WAIT_S = 60.0
 """How long a neighbour stays away that announced more than it may."""
 
@@ -130,6 +137,17 @@ class Peering:
     def open_again(self) -> None:
         self._barred_until = 0.0
         self._start_again()
+
+    def fail(self, *, is_independent: bool) -> None:
+        """BFD heard it and hears it no longer. ``is_independent``: its BFD lives on when its speaker restarts."""
+        if self.is_barred or (self.established is None and not is_independent):
+            return
+        self.counters["bfd-down"] += 1
+        log.warning("session.failed neighbour=%s why=bfd", self.neighbour.name)
+        until = self._house.loop.time() + CONNECT_RETRY_S
+        self._bar(6, BFD_DOWN, "", until=until)
+        self.trouble = Trouble(Cause.SENT, 6, BFD_DOWN)
+        self._house.loop.call_at(until, self._lift, until)
 
     @property
     def is_barred(self) -> bool:

@@ -168,6 +168,7 @@ def _neighbour_to_json(each: Neighbour) -> dict[str, Any]:
         "nextHopMode": each.next_hop_mode.value,
         "allowedLocalAs": each.allowed_local_as,
         "filters": [[one.name, one.text] for one in each.filters],
+        "watched": each.is_watched,
     }
 
 
@@ -191,4 +192,5 @@ def _neighbour_from_json(raw: dict[str, Any]) -> Neighbour:
         next_hop_mode=NextHopMode(raw.get("nextHopMode", "Auto")),
         allowed_local_as=int(raw.get("allowedLocalAs", 0)),
         filters=tuple(from_text(name, text) for name, text in raw.get("filters", ())),
+        is_watched=bool(raw.get("watched", False)),
     )

@@ -27,6 +27,7 @@ from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 from bgp.accept import Own
+from bgp.bfd.watch import SessionStatus, Watch
 from bgp.export import NOTHING, Exports
 from bgp.learned import Delta
 from bgp.learned import Network as IPNetwork
@@ -106,6 +107,7 @@ class Speaker:
         self.recovery = Recovery(recovery_time_s)
         self.peerings: dict[str, Peering] = {}
         self.strangers: Counter[str] = Counter()
+        self.bfd: dict[Address, SessionStatus] = {}
         self._wall = wall
         self._on_routes = on_routes
         self._on_in_sync = on_in_sync
@@ -158,6 +160,21 @@ class Speaker:
     def judge_by(self, ownership: Ownership) -> None:
         self.rib.judge_by(ownership)
         self.routes_changed()
+
+    def watches(self) -> frozenset[Watch]:
+        """Whom BFD is to watch."""
+        neighbours = (peering.neighbour for peering in self.peerings.values())
+        return frozenset(Watch(each.address, each.local_address) for each in neighbours if each.is_watched)
+
+    def hear_bfd(self, status: SessionStatus) -> None:
+        """Only a session that was Up can fail: one that never was says nothing of a neighbour."""
+        before = self.bfd.get(status.peer)
+        self.bfd[status.peer] = status
+        if before is None or not before.is_up or not status.has_failed:
+            return
+        for peering in self.peerings.values():
+            if peering.neighbour.address == status.peer and peering.neighbour.is_watched:
+                peering.fail(is_independent=status.is_independent)
 
     # What its neighbours ask of it: peering.House.
 
@@ -229,6 +246,8 @@ class Speaker:
         self._rename(neighbours)
         self._leave_later(neighbours, nodes)
         self._stop_all_but({*self._leaving, *(each.name for each in neighbours)})
+        places = {each.address for each in neighbours}
+        self.bfd = {address: status for address, status in self.bfd.items() if address in places}
         for neighbour in neighbours:
             peering = self.peerings.get(neighbour.name)
             if peering is not None and _needs_new_session(peering.neighbour, neighbour):

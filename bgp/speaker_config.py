@@ -25,6 +25,7 @@ from bgp.export import Announcement, Exports
 from bgp.filters import Filter, Unreadable, community
 from bgp.filters import read as read_filter
 from bgp.mesh import (
+    BFD_IF_CONNECTED,
     DEFAULT_PORT,
     DEFAULT_RESTART_TIME_S,
     LONGEST_PASSWORD_BYTES,
@@ -225,10 +226,15 @@ def _neighbour(section: Section, common: _Common) -> Neighbour:
         max_prefixes=section.take("maxPrefixes", _number, 0),
     )
     found = _passing_on(section, _with_families(section, found, common), common)
-    if section.take("failureDetectionMode", _text, "None") != "None":
-        raise section.wrong("failureDetectionMode", "only None is built")
+    found = replace(found, is_watched=section.take("failureDetectionMode", _is_watched, False))
     section.end()
     return found
+
+
+def _is_watched(raw: Any) -> bool:
+    if raw not in ("None", BFD_IF_CONNECTED):
+        raise ValueError(f"must be None or {BFD_IF_CONNECTED}; BFD over more than one hop (RFC 5883) is not built")
+    return bool(raw == BFD_IF_CONNECTED)
 
 
 def _source(section: Section, peer: Address, common: _Common) -> Address | None:

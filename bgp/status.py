@@ -187,6 +187,7 @@ _ERRORS = {
     (6, 6): "Other configuration change",
     (6, 7): "Connection collision resolution",
     (6, 8): "Out of Resources",
+    (6, 10): "BFD session down",
     (7, 1): "Invalid ROUTE-REFRESH message length",
 }
 _ERROR_CLASSES = {

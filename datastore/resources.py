@@ -142,6 +142,7 @@ class BGPPeer:
     num_allowed_local_as: int = spec("numAllowedLocalASNumbers", number, 0)
     local_workload_selector: str = spec("localWorkloadSelector", text, "")
     reverse_peering: str = spec("reversePeering", text, "Auto")
+    failure_detection_mode: str = spec("failureDetectionMode", text, "")
     filters: tuple[str, ...] = spec("filters", each(text), ())
 
     @property

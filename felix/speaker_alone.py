@@ -25,6 +25,8 @@ from typing import Any
 from setproctitle import setproctitle
 
 from bgp import bird_socket, control, looking_glass, metrics, metrics_server
+from bgp.bfd.watch import SOCKET_NAME as BFD_SOCKET_NAME
+from bgp.bfd_link import BfdLink
 from bgp.control import Commands, Request
 from bgp.export import Announcement, Exports
 from bgp.learned import Delta, Network
@@ -90,6 +92,8 @@ class SpeakerAlone:
             recovery_time_s=config.restart_time_s,
         )
 
+        self._bfd = BfdLink(self.speaker.hear_bfd, Path(config.run_folder) / BFD_SOCKET_NAME)
+
     async def run(self) -> None:
         """Until cancelled. Raises OSError, KernelUnavailable and JournalUnavailable where it cannot begin."""
         run_folder = Path(self._config.run_folder)
@@ -104,6 +108,7 @@ class SpeakerAlone:
                     self._reconciler = await self._open_table()
                     tasks.create_task(self._reconciler.run(), name="main table")
                 tasks.create_task(self.speaker.run(), name="speaker")
+                tasks.create_task(self._bfd.run(), name="bfd")
                 if self._config.metrics_port:
                     serving_metrics = metrics_server.serve(self._metrics, self._config.metrics_port)
                     tasks.create_task(serving_metrics, name="metrics")
@@ -139,6 +144,7 @@ class SpeakerAlone:
         )
         self.speaker.judge_by(Ownership(own_addresses=self._own_addresses()))
         self.speaker.apply(wanted)
+        self._bfd.watch(self.speaker.watches())
         self._write()
 
     def _own_addresses(self) -> frozenset[Any]:

@@ -108,5 +108,6 @@ BGPPeerSpec = struct(
     filled("filters", each(string), check="omitempty,dive,name"),
     filled("localWorkloadSelector", text(longest=1024), check="omitempty,selector"),
     given("reversePeering", enum("v3.ReversePeering", "Auto", "Manual", narrower=("Auto", "Manual"))),
+    given("failureDetectionMode", enum("v3.FailureDetectionMode", "None", "BFDIfDirectlyConnected")),
 )
 BGPPeer = document("v3.BGPPeer", always("spec", BGPPeerSpec))

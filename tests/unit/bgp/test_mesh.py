@@ -1,6 +1,7 @@
 """Which neighbours a node has, as lines that a person can read."""
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -350,3 +351,17 @@ def test_the_two_families_have_sessions_of_their_own() -> None:
 def test_a_peers_address_may_have_a_port(text: str, place: tuple[str, int] | None) -> None:
     found = split_port(text)
     assert (found and (str(found[0]), found[1])) == place
+
+
+def watched(name: str, *nodes: Node, **cluster: Any) -> list[str]:
+    return [str(each.address) for each in neighbours_of(name, *nodes, **cluster).neighbours if each.is_watched]
+
+
+def test_bfd_watches_nodes_unless_somebody_does_not_want_it_and_others_where_somebody_asks() -> None:
+    assert watched("node1", NODE1, NODE2) == ["10.0.0.2"]
+    for mode, node_is, other_is in (("", True, False), ("None", False, False), ("BFDIfDirectlyConnected", True, True)):
+        more = {"failureDetectionMode": mode} if mode else {}
+        to_node = peer("to2", node="node1", peerIP="10.0.0.2", asNumber=64512, **more)
+        to_router = peer("tor", node="node1", peerIP="10.0.0.254", asNumber=65000, **more)
+        found = watched("node1", NODE1, NODE2, peers=(to_node, to_router))
+        assert ("10.0.0.2" in found, "10.0.0.254" in found) == (node_is, other_is), mode
