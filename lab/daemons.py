@@ -18,7 +18,7 @@ from lab.namespaces import Holder
 from lab.node import LabError, environment_of
 from lab.state import LabState, NodeState, folder
 
-NAMES = ("felix", "bgp")
+NAMES = ("felix", "bgp", "bfd")
 """Those that every node has."""
 CONTROLLERS = "controllers"
 """One that a lab has where it is asked for, on any node; it says nothing when it is ready."""

@@ -140,15 +140,18 @@ class Daemon:
         if self._ends_at == NEVER:
             self.sessions.watch(watches.wanted, time.monotonic())
             self._is_unsaved = True
+            for status in self.sessions.statuses():
+                self.listeners.tell(status)
 
     # What goes out.
 
-    def _tell(self, watched: Watched, change: Change) -> None:
-        level = logging.WARNING if change.is_failure else logging.INFO
-        words = (watched.watch.peer, change.before.word, change.after.word, change.cause.value)
-        log.log(level, "session.%s peer=%s from=%s why=%r", change.after.word, words[0], words[1], words[3])
+    def _tell(self, watched: Watched, change: Change | None) -> None:
         self.listeners.tell(watched.status())
-        self._is_unsaved = True
+        if change is not None:
+            self._is_unsaved = True
+            level = logging.WARNING if change.is_failure else logging.INFO
+            before, after, why = change.before.word, change.after.word, change.cause.value
+            log.log(level, "session.%s peer=%s from=%s why=%r", after, watched.watch.peer, before, why)
 
     def _tidy(self) -> None:
         """What may wait until everything urgent has been done."""

@@ -80,9 +80,9 @@ class Watched:
 
 
 class Sessions:
-    """``on_change`` hears of every change of a state, after it."""
+    """``on_change`` hears of every change of a state, after it, and with None of a change of what is wrong."""
 
-    def __init__(self, timing: Timing, outside: Outside, on_change: Callable[[Watched, Change], None]) -> None:
+    def __init__(self, timing: Timing, outside: Outside, on_change: Callable[[Watched, Change | None], None]) -> None:
         self.counters: Counter[str] = Counter()
         self._timing = timing
         self._outside = outside
@@ -184,8 +184,7 @@ class Sessions:
     def _serve(self, watched: Watched, now: float) -> None:
         session = watched.session
         for packet in session.transmit(now, self._outside.chance()):
-            watched.trouble = watched.line.send(encode(packet))
-            self.counters["unsent" if watched.trouble else "sent"] += 1
+            self._send(watched, encode(packet))
         if session.is_over(now):
             self._remove(watched)
             return
@@ -194,6 +193,12 @@ class Sessions:
             watched.armed_at = deadline
             self._pushed += 1
             heapq.heappush(self._queue, (deadline, self._pushed, watched))
+
+    def _send(self, watched: Watched, data: bytes) -> None:
+        before, watched.trouble = watched.trouble, watched.line.send(data)
+        self.counters["unsent" if watched.trouble else "sent"] += 1
+        if watched.trouble != before:
+            self._on_change(watched, None)
 
     def _say(self, watched: Watched, change: Change | None) -> None:
         if change is not None:

@@ -2,7 +2,8 @@
 
 bgp → bfd: ``hello``, then ``watch``: each time the whole set of neighbours to watch. The set that was said last, by
 whom ever, is the one that counts, and it stays when its sender goes: a speaker that restarts is no reason to stop.
-bfd → bgp: ``hello``, then one ``session`` for each that there is, and again one for each whose state has changed.
+bfd → bgp: ``hello``, then one ``session`` for each that there is, the same after each ``watch``, and again one for each
+whose state has changed.
 
 Both sides refuse a ``hello`` of another version. Lines are UTF-8, one JSON object each, at most 1 MiB.
 """

@@ -44,7 +44,10 @@ class World:
     def chance(self) -> float:
         return 0.5
 
-    def hear(self, watched: Watched, change: Change) -> None:
+    def hear(self, watched: Watched, change: Change | None) -> None:
+        if change is None:
+            self.told.append(f"{watched.watch.peer} {watched.trouble}")
+            return
         self.told.append(f"{watched.watch.peer} {change.before.word} {change.after.word}")
 
 
@@ -148,9 +151,11 @@ def test_why_nothing_can_be_sent_is_said() -> None:
     world, sessions = a_world(A)
     world.lines[A].refuses = "not on a network of this node"
     sessions.run(101.1)
+    sessions.run(102.1)
     (status,) = sessions.statuses()
     assert status.why == "not on a network of this node"
-    assert sessions.counters["unsent"] == 1
+    assert world.told == ["10.0.0.2 not on a network of this node"], "once"
+    assert sessions.counters["unsent"] == 2
 
 
 def test_a_session_that_was_up_goes_on_in_the_next_process() -> None:

@@ -1,0 +1,101 @@
+"""A node that dies, or whose network does: its routes are out of every other's FIB within a second, and only then."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from lab.node import run_ip
+from tests.lab.testbed import Testbed
+
+pytestmark = pytest.mark.root
+
+A, B = ("node1", "failing-a"), ("node2", "failing-b")
+OTHERS = {"node1": ("node2", "node3"), "node2": ("node1", "node3"), "node3": ("node1", "node2")}
+
+
+def bfd_states(bed: Testbed, node: str) -> dict[str, str]:
+    """The state of each session, by the neighbour's address, as the speaker has heard of it."""
+    script = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/var/run/calico/bgp.ctl');"
+        """s.sendall(b'{"do": "status"}\\n'); print(s.makefile().readline())"""
+    )
+    answer = json.loads(bed.run(node, "python3", "-c", script))
+    return {peer["peerIP"]: peer["bfd"]["state"] for peer in answer["ok"]["peers"]}
+
+
+def is_all_watched(bed: Testbed) -> bool:
+    return all(list(bfd_states(bed, node).values()) == ["Up", "Up"] for node in OTHERS)
+
+
+def failures(bed: Testbed) -> list[str]:
+    return [line for node in OTHERS for line in bed.log(node, "bfd").splitlines() if "session.Down" in line]
+
+
+def learned_from(bed: Testbed, node: str, address: str) -> bool:
+    return f"via {address} " in bed.routes(node)
+
+
+def test_a_node_whose_network_is_gone_is_out_of_every_fib_in_a_second(own_lab: Testbed) -> None:
+    with own_lab.pods(A, B):
+        address = own_lab.node("node2").address.partition("/")[0]
+        own_lab.eventually(lambda: is_all_watched(own_lab), what="BFD is up between all")
+        own_lab.eventually(lambda: learned_from(own_lab, "node1", address), what="node1 knows node2's block")
+        own_lab.eventually(lambda: learned_from(own_lab, "node3", address), what="node3 does too")
+        port = f"port{own_lab.node('node2').number}"
+        cut = time.monotonic()
+        run_ip(own_lab.lab.fabric, [f"link set {port} down"])
+        for node in OTHERS["node2"]:
+            while learned_from(own_lab, node, address):
+                assert time.monotonic() - cut < 1.0, own_lab.log(node, "bfd") + own_lab.routes(node)
+        run_ip(own_lab.lab.fabric, [f"link set {port} up"])
+        own_lab.eventually(lambda: learned_from(own_lab, "node1", address), what="it is back", patience_s=20)
+        own_lab.eventually(lambda: is_all_watched(own_lab), what="BFD is up again")
+
+
+def test_a_node_that_dies_is_out_of_every_fib_in_a_second(own_lab: Testbed) -> None:
+    """All its processes at once, and its links with them."""
+    from lab import namespaces
+
+    with own_lab.pods(A):
+        own_lab.add_pod(*B)
+        address = own_lab.node("node2").address.partition("/")[0]
+        own_lab.eventually(lambda: is_all_watched(own_lab), what="BFD is up between all")
+        own_lab.eventually(lambda: learned_from(own_lab, "node1", address), what="node1 knows node2's block")
+        died = time.monotonic()
+        namespaces.end(own_lab.node("node2").holder)
+        for node in OTHERS["node2"]:
+            while learned_from(own_lab, node, address):
+                assert time.monotonic() - died < 1.2, own_lab.log(node, "bfd") + own_lab.routes(node)
+
+
+def test_a_speaker_that_is_killed_is_no_dead_node_and_no_route_goes(own_lab: Testbed) -> None:
+    with own_lab.pods(A, B):
+        own_lab.eventually(lambda: is_all_watched(own_lab), what="BFD is up between all")
+        own_lab.eventually(lambda: own_lab.ping(*A, own_lab.address(*B)), what="the pods reach each other")
+        with own_lab.route_monitor("node1") as changes, own_lab.flow(A, B) as flow:
+            own_lab.kill("node2", "bgp")
+            time.sleep(3)  # three detection times, in which a wrong answer would show
+            own_lab.begin("node2", "bgp")
+            own_lab.eventually(lambda: is_all_watched(own_lab), what="the new speaker hears of BFD")
+        assert flow.lost == 0
+        assert [line for line in changes if "10.244." in line] == []
+        assert failures(own_lab) == []
+
+
+def test_bfd_that_is_killed_and_back_at_once_and_bfd_that_is_ended_take_no_route(own_lab: Testbed) -> None:
+    with own_lab.pods(A, B):
+        own_lab.eventually(lambda: is_all_watched(own_lab), what="BFD is up between all")
+        own_lab.eventually(lambda: own_lab.ping(*A, own_lab.address(*B)), what="the pods reach each other")
+        with own_lab.route_monitor("node1") as changes:
+            own_lab.kill("node2", "bfd")
+            own_lab.begin("node2", "bfd")
+            time.sleep(2)  # two detection times
+            assert failures(own_lab) == []
+            own_lab.stop("node2", "bfd")
+            time.sleep(2)
+            own_lab.begin("node2", "bfd")
+            own_lab.eventually(lambda: is_all_watched(own_lab), what="BFD is up again")
+        assert [line for line in changes if "10.244." in line] == []
