@@ -38,7 +38,7 @@ def original() -> tuple[str, ...]:
     return (program,)
 
 
-@EACH
+@pytest.mark.parametrize("backend", [*BACKENDS.values(), '"Type": "udp"'], ids=[*BACKENDS, "udp"])
 def test_a_node_of_the_original_and_one_of_ours_reach_each_other(
     two: Site, original: tuple[str, ...], backend: str
 ) -> None:
@@ -47,7 +47,7 @@ def test_a_node_of_the_original_and_one_of_ours_reach_each_other(
     one.start()
     other.start(program=original)
     eventually(two.is_whole)
-    assert two.all_reach_all()
+    eventually(two.all_reach_all)
 
 
 @EACH
@@ -59,12 +59,17 @@ def test_a_node_that_changes_between_the_two_loses_no_packet(
     other.start(program=original)
     one.start()
     eventually(two.is_whole)
-    before = one.state(), other.state(), other.env
+    before = look(two)
     with Flow(one, other) as flow, Flow(other, one) as back:
         for program in (OURS, original, OURS):
             other.restart(program=program)
     assert (flow.lost, back.lost) == (0, 0)
-    assert (one.state(), other.state(), other.env) == before
+    assert look(two) == before
+
+
+def look(two: Site) -> list[object]:
+    """Ours keeps the tunnel's entries also where it sends directly; in all else the two are alike."""
+    return [(node.routes(), node.mac(), node.env) for node in two.nodes]
 
 
 SUBNET, MAC = "10.5.222.0/24", "02:00:00:00:02:22"
