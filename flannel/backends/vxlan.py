@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from felix.encap import vxlan
 from felix.encap.way import NoWay, Way
@@ -131,6 +132,7 @@ def way_on_link(node: Address, ground: Ground) -> Way | None:
     return Way(hops, protocol=Protocol.BOOT)
 
 
+@lru_cache(maxsize=8192)
 def vtep_mac(data: str) -> str | None:
     """Of BackendData. Of old leases nothing else is there, of any other fields nothing is looked at."""
     try:
