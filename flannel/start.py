@@ -36,11 +36,15 @@ log = logging.getLogger("flannel")
 
 
 async def source_of(flags: Flags, environ: Mapping[str, str]) -> Source:
-    """Only one of the two clients is loaded."""
+    """Only the one that is asked for is loaded."""
     if flags.kube_subnet_mgr:
         from flannel.kube_start import kube_leases
 
         return await kube_leases(flags, environ)
+    if environ.get("FLANNELD_LEASE_FOLDER"):
+        from flannel.file_leases import FileLeases
+
+        return FileLeases(Path(environ["FLANNELD_LEASE_FOLDER"]))
     from flannel.etcd_start import etcd_leases
 
     return etcd_leases(flags)
