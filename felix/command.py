@@ -73,7 +73,7 @@ def _startup() -> int:
     from felix.fib.kernel import KernelUnavailable
     from felix.firewall.machine import listed
     from felix.first_seen import FirstSeen
-    from felix.startup import lifecycle, reading, takeover
+    from felix.startup import hands_off, lifecycle, reading, takeover
     from felix.startup.environment import BadEnvironment
     from felix.startup.run import start_up
 
@@ -87,6 +87,8 @@ def _startup() -> int:
         finally:
             await store.close()
 
+    for line in hands_off.tell():
+        sys.stdout.write(f"{line}\n")
     try:
         for line in asyncio.run(run()):
             sys.stdout.write(f"{line}\n")

@@ -30,7 +30,7 @@ from felix.fib.tunnel import RemoveTunnel
 from felix.firewall.machine import ThisMachine
 from felix.firewall.model import FirewallUnavailable
 from felix.first_seen import SYSCTLS, FirstSeen
-from felix.startup import lifecycle
+from felix.startup import hands_off, lifecycle
 
 STATE = Path("/var/lib/calico")
 RUN = Path("/run/calico")
@@ -68,6 +68,8 @@ async def uninstall(environ: Mapping[str, str], *, state: Path = STATE, run: Pat
             yield "the Node says nothing of Calico any more"
         except StoreError as error:
             yield f"the Node keeps its annotations: {error}"
+    for line in hands_off.withdraw(run.parent):
+        yield line
     for line in _remove_files(state, run):
         yield line
 
