@@ -10,7 +10,7 @@ import pytest
 from tests.cluster import bed
 from tests.cluster.bed import NODES, WEB, RealCluster
 
-pytestmark = [pytest.mark.root, pytest.mark.server, pytest.mark.long]
+pytestmark = [pytest.mark.root, pytest.mark.server]
 
 
 @pytest.fixture(scope="module")
