@@ -20,11 +20,13 @@ USAGE = """usage: calico-node MODE
   -upgrade-ipam  take over the addresses that host-local gave to running pods, and end
   -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
   -felix-ready   exit status 0 when routes are in      -bird-ready   exit status 0 when a neighbour is up
+  -bfd-live      exit status 0 when bfd answers
   -why ADDRESS   which route carries packets there from this node, and for what reason
   -v             print the version
 
 Configured by the environment: NODENAME, DATASTORE_TYPE, DATASTORE_PATH, FELIX_*, IP, IP6, IP_AUTODETECTION_METHOD,
-AS, CALICO_NETWORKING_BACKEND, CALICO_IPV4POOL_*, CALICO_IPV6POOL_*, NO_DEFAULT_POOLS, WAIT_FOR_DATASTORE.
+AS, CALICO_NETWORKING_BACKEND, CALICO_IPV4POOL_*, CALICO_IPV6POOL_*, NO_DEFAULT_POOLS, WAIT_FOR_DATASTORE,
+CALICO_BFD_INTERVAL_MS, CALICO_BFD_MULTIPLIER.
 """
 
 
@@ -174,6 +176,12 @@ def _bird_live() -> int:
     return _probe(probes.bird_live)
 
 
+def _bfd_live() -> int:
+    from felix import probes
+
+    return _probe(probes.bfd_live)
+
+
 def _bird_ready() -> int:
     from felix import probes
 
@@ -257,6 +265,7 @@ _MODES: Mapping[str, Callable[[], int]] = {
     "-felix-ready": _felix_ready,
     "-bird-live": _bird_live,
     "-bird-ready": _bird_ready,
+    "-bfd-live": _bfd_live,
     "-v": _version,
 }
 

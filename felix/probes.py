@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 PATIENCE_S = 5.0
 BIRD_SOCKET = "/var/run/calico/bird.ctl"
+BFD_SOCKET = "/var/run/calico/bfd.sock"
 _NEIGHBOUR = re.compile(r"(Mesh|Node|Global)_")
 
 
@@ -53,6 +54,18 @@ def _http_status(host: str, port: int, path: str) -> int:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         head = connection.makefile("rb").readline()
     return int(head.split()[1]) if head.startswith(b"HTTP/") else 0
+
+
+def bfd_live() -> str:
+    """Why the process that watches neighbours is not live; "" when it greets."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_S)
+            connection.connect(BFD_SOCKET)
+            greeting = connection.makefile("rb").readline()
+    except OSError as error:
+        return f"bfd is not live: {BFD_SOCKET}: {error}"
+    return "" if b"hello" in greeting else f"bfd is not live: it says {greeting!r}"
 
 
 def bird_live() -> str:

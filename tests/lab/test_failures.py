@@ -99,3 +99,9 @@ def test_bfd_that_is_killed_and_back_at_once_and_bfd_that_is_ended_take_no_route
             own_lab.begin("node2", "bfd")
             own_lab.eventually(lambda: is_all_watched(own_lab), what="BFD is up again")
         assert [line for line in changes if "10.244." in line] == []
+
+
+def test_the_probe_says_whether_bfd_lives(own_lab: Testbed) -> None:
+    own_lab.run("node1", "calico-node", "-bfd-live")
+    own_lab.stop("node1", "bfd")
+    assert own_lab.run("node1", "sh", "-c", "calico-node -bfd-live 2>&1 || echo status $?").endswith("status 1\n")

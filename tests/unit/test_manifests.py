@@ -166,7 +166,7 @@ def test_the_overlay_ipip_changes_the_pools_mode_alone() -> None:
 def test_the_overlay_vxlan_has_no_bgp() -> None:
     objects = built("overlays/vxlan")
     assert variables(objects, "calico-node")["CALICO_IPV4POOL_VXLAN"] == "Always"
-    assert "bgp" not in {each["name"] for each in containers(objects)}
+    assert {"bgp", "bfd"}.isdisjoint(each["name"] for each in containers(objects))
     assert only(objects, "ConfigMap", "calico-config")["data"]["calico_backend"] == "vxlan"
 
 
