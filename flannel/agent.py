@@ -22,8 +22,9 @@ from datastore.store import Unavailable
 from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
 from felix.fib.mirror import Surroundings
+from felix.fib.model import Network
 from felix.fib.reconciler import REFRESH_S, Reconciler, Wish
-from felix.fib.status import Applied, NotSettled
+from felix.fib.status import Applied, NotSettled, State
 from flannel import subnet_file
 from flannel.backends import vxlan
 from flannel.backends.backend import Backend, Me, Refused, Uplink
@@ -105,6 +106,7 @@ class Agent:
         self._me = Me(Subnets(config.network, config.network_v6))
         self._peers: Peers | None = None
         self._around = Surroundings()
+        self._told: dict[Network, str] = {}
         self._keeps_tunnels_until = 0.0
         self._end_of_grace: asyncio.TimerHandle | None = None
         self._passed, self._learned = asyncio.Event(), asyncio.Event()
@@ -271,6 +273,20 @@ class Agent:
     def _tell_news(self) -> None:
         for line in self._news.tell():
             log.log(line.level, line.text)
+        troubles = self._troubles()
+        for dst, why in troubles.items():
+            if self._told.get(dst) != why:
+                log.warning("Subnet %s: %s", dst, why)
+        self._told = troubles
+
+    def _troubles(self) -> dict[Network, str]:
+        """The subnets that somebody has and that have no route as they should, and why."""
+        desired = self.reconciler.desired
+        found = {dst: str(why) for dst, why in desired.pending.items()}
+        if self.reconciler.report().conflicts:
+            statuses = ((key.dst, self.reconciler.status(key)) for key in desired.routes)
+            found |= {dst: str(status) for dst, status in statuses if status and status.state is State.CONFLICT}
+        return found
 
     def _index_of(self, device: str) -> int:
         link = self.reconciler.mirror.actual.links.get(device)

@@ -18,7 +18,7 @@ import cni_plugin.plugin
 from datastore.resources import EncapMode
 from felix.startup.environment import BadEnvironment
 from felix.startup.pools import modes_from
-from lab import control_plane, daemons, etcd, namespaces, plan, runtime, state
+from lab import control_plane, daemons, etcd, flannel, namespaces, plan, runtime, state
 from lab.namespaces import Holder
 from lab.node import LabError, environment_of, make_fabric, make_node, remove_node, run_ip, write_file
 from lab.plan import BadWish, NodePlan
@@ -40,6 +40,8 @@ class Wish:
     vxlan: str = "Never"
     has_ipv6: bool = False
     pool_v6: str = "fd00:10:244::/64"
+    network: str = "calico"
+    backend: str = "vxlan"
 
 
 def up(wish: Wish, say: Say) -> LabState:
@@ -75,7 +77,7 @@ def add_node(name: str, say: Say) -> NodeState:
         node = lab.node(wanted.name)
         try:
             _register(lab, node)
-            daemons.start_all(lab, [(node, daemon) for daemon in daemons.NAMES])
+            daemons.start_all(lab, [(node, daemon) for daemon in daemons.names(lab)])
         except BaseException:
             _leave(lab, node)
             if control_plane.is_used(lab):
@@ -91,6 +93,9 @@ def delete_node(name: str, node_name: str) -> None:
         lab = state.load(name)
         node = lab.node(node_name)
         _leave(lab, node)
+        if flannel.is_used(lab):
+            flannel.forget(lab, node)
+            return
         if control_plane.is_used(lab):
             control_plane.remove_node(lab, node_name)
         status, output = namespaces.run_inside(
@@ -121,6 +126,10 @@ def _check(wish: Wish) -> None:
         IPv6Network(wish.pool_v6)
     except ValueError as error:
         raise BadWish(f"--pool-v6 {wish.pool_v6}: {error}") from None
+    if wish.network == "flannel":
+        flannel.check(wish.backend, wish.pool)
+        if wish.datastore != "sqlite":
+            raise BadWish(f"--datastore {wish.datastore}: a lab of flannel's keeps its leases in a folder")
 
 
 def _check_kernel(wish: Wish, fabric: Holder) -> None:
@@ -143,6 +152,8 @@ def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
     lab = LabState(wish.name, fabric, str(subnet), wish.is_routed, wish.has_ipv6, _environment(wish, folder))
     state.save(lab)
     _check_kernel(wish, fabric)
+    if flannel.is_used(lab):
+        flannel.configure(lab, wish.backend)
     if wish.datastore == "etcd":
         etcd.make(fabric, folder)
     if wish.datastore == "kubernetes":
@@ -158,7 +169,7 @@ def _build(wish: Wish, plans: list[NodePlan], say: Say) -> LabState:
         _register(lab, node)
     for first in range(0, len(lab.nodes), 10):
         some = lab.nodes[first : first + 10]
-        daemons.start_all(lab, [(node, daemon) for node in some for daemon in daemons.NAMES])
+        daemons.start_all(lab, [(node, daemon) for node in some for daemon in daemons.names(lab)])
         if len(lab.nodes) > 10:
             say(f"daemons of {first + len(some)} of {len(lab.nodes)} nodes ready")
     return lab
@@ -174,6 +185,7 @@ def _environment(wish: Wish, folder: Path) -> dict[str, str]:
         "CALICO_IPV4POOL_VXLAN": wish.vxlan,
         "FELIX_DEFAULTENDPOINTTOHOSTACTION": "ACCEPT",  # as Calico's manifests have it
         **(_environment_v6(wish) if wish.has_ipv6 else {}),
+        **(flannel.environment(wish.name) if wish.network == "flannel" else {}),
     }
 
 
@@ -198,6 +210,9 @@ def _join(lab: LabState, wanted: NodePlan) -> LabState:
 
 def _install(lab: LabState, node: NodeState) -> None:
     """The CNI plugin and its configuration, where a runtime looks for them."""
+    if flannel.is_used(lab):
+        flannel.install(lab, node)
+        return
     interpreter = getattr(sys, "_base_executable", sys.executable)
     body = Path(cni_plugin.plugin.__file__).read_text().partition("\n")[2]
     write_file(node.holder, "/opt/cni/bin/calico", f"#!{interpreter} -IS\n{body}", mode="755")
@@ -207,6 +222,9 @@ def _install(lab: LabState, node: NodeState) -> None:
 
 def _register(lab: LabState, node: NodeState) -> None:
     """``calico-node -startup``: the Node object, and with the first node the pool."""
+    if flannel.is_used(lab):
+        flannel.register(lab, node)
+        return
     if control_plane.is_used(lab):
         control_plane.add_node(lab, node.name, node.address)
     environment = environment_of(node.name, lab.environment) | {"IP": str(IPv4Interface(node.address))}

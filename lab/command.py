@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lab import cluster, control_plane, daemons, namespaces, runtime, state
+from lab import cluster, control_plane, daemons, flannel, namespaces, runtime, state
 from lab.namespaces import NamespaceError
 from lab.node import LabError, environment_of
 from lab.plan import BadWish
@@ -51,11 +51,22 @@ def _up(arguments: argparse.Namespace) -> int:
         pool=arguments.pool,
         ipip=arguments.ipip,
         vxlan=arguments.vxlan,
+        network=arguments.network,
+        backend=arguments.backend,
         has_ipv6=arguments.ipv6,
         pool_v6=arguments.pool_v6,
     )
     lab = cluster.up(wish, _say)
     _say(f"lab {lab.name}: {len(lab.nodes)} nodes up")
+    return 0
+
+
+def _backend(arguments: argparse.Namespace) -> int:
+    with state.locked(arguments.name):
+        lab = state.load(arguments.name)
+        if not flannel.is_used(lab):
+            return _fail(f"lab {lab.name} has no backend: make one with lab up --network flannel")
+        flannel.switch(lab, arguments.backend, _say)
     return 0
 
 
@@ -145,7 +156,8 @@ def _status(arguments: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
         return 0
     for node in report["nodes"]:
-        running = "  ".join(f"{name} {'up' if node[name] else 'down'}" for name in daemons.NAMES)
+        known = (*daemons.NAMES, daemons.FLANNELD)
+        running = "  ".join(f"{name} {'up' if node[name] else 'down'}" for name in known if name in node)
         sys.stdout.write(f"{node['name']:<10} {node['address']:<18} {running}\n")
         for pod in node["pods"]:
             sys.stdout.write(f"  {pod['namespace']}/{pod['name']}  {pod['container'][:12]}\n")
@@ -158,7 +170,7 @@ def _report(lab: LabState) -> dict[str, Any]:
             "name": node.name,
             "address": node.address,
             "pid": node.holder.pid,
-            **{name: daemons.running(lab, node, name) is not None for name in daemons.NAMES},
+            **{name: daemons.running(lab, node, name) is not None for name in daemons.names(lab)},
             "pods": [
                 {
                     "name": pod.name,
@@ -193,6 +205,10 @@ def _parser() -> argparse.ArgumentParser:
         "--ipv6", action="store_true", help="nodes and pods have IPv6 too: fd00:50::10 beside 192.168.50.10"
     )
     up.add_argument("--pool-v6", default="fd00:10:244::/64", metavar="CIDR", help="the default IPv6 pool")
+    up.add_argument("--network", choices=flannel.NETWORKS, default="calico", help="whose network it is (calico)")
+    up.add_argument("--backend", choices=tuple(flannel.BACKENDS), default="vxlan", help="flannel's backend (vxlan)")
+    backend = _add(commands, "backend", _backend, "another backend for a lab of flannel's, node after node")
+    backend.add_argument("backend", choices=tuple(flannel.BACKENDS))
     _add(commands, "down", _down, "remove a lab with everything that it made")
     status = _add(commands, "status", _status, "nodes, daemons and pods")
     status.add_argument("-o", "--output", choices=("text", "json"), default="text")
@@ -200,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_node_commands(commands.add_parser("node", help="nodes that join and leave"))
     daemon = _add(commands, "daemon", _daemon, "start, stop, kill or restart a node's daemon, or print its log")
     daemon.add_argument("node")
-    daemon.add_argument("daemon", choices=(*daemons.NAMES, daemons.CONTROLLERS))
+    daemon.add_argument("daemon", choices=(*daemons.NAMES, daemons.FLANNELD, daemons.CONTROLLERS))
     daemon.add_argument("action", choices=tuple(_DAEMON_ACTIONS))
     execute = _add(commands, "exec", _exec, "run a program on a node, or in a pod")
     execute.add_argument("where", metavar="NODE[/POD]")

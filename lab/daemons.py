@@ -20,10 +20,17 @@ from lab.state import LabState, NodeState, folder
 
 NAMES = ("felix", "bgp", "bfd")
 """Those that every node has."""
+FLANNELD = "flanneld"
+"""The one that every node has instead, where the network is flannel's."""
 CONTROLLERS = "controllers"
 """One that a lab has where it is asked for, on any node; it says nothing when it is ready."""
 READY_PATIENCE_S = 30.0
 END_PATIENCE_S = 5.0
+
+
+def names(lab: LabState) -> tuple[str, ...]:
+    """Those that every node of this lab has."""
+    return (FLANNELD,) if lab.environment.get("LAB_NETWORK") == "flannel" else NAMES
 
 
 def start(lab: LabState, node: NodeState, name: str) -> None:
@@ -105,11 +112,14 @@ def _spawn(lab: LabState, node: NodeState, name: str, notify: Path) -> Holder:
     environment = {**environment_of(node.name, lab.environment), "NOTIFY_SOCKET": str(notify)}
     if name == CONTROLLERS:
         environment |= control_plane.admin_environment(lab)  # it may do what no node may
-    words = ["calico-kube-controllers"] if name == CONTROLLERS else ["calico-node", f"-{name}"]
+    words = _WORDS.get(name) or ["calico-node", f"-{name}"]
     try:
         return namespaces.leave_inside(node.holder, words, environment=environment, log=log_path(lab, node, name))
     except namespaces.NamespaceError as error:
         raise LabError(f"{name} could not be started on {node.name}: {error}") from None
+
+
+_WORDS = {CONTROLLERS: ["calico-kube-controllers"], FLANNELD: ["flanneld"]}
 
 
 class _Notify:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import control_plane, namespaces
+from lab import control_plane, flannel, namespaces
 from lab.node import LabError, environment_of
 from lab.state import LabState, NodeState, folder
 
@@ -109,7 +109,7 @@ def run_chain(
     lab: LabState, node: NodeState, pod: Pod, command: str, capabilities: Mapping[str, Any] = NO_CAPABILITIES
 ) -> str:
     """Run every plugin of the node's configuration; ADD in order, DEL in reverse. Raises PluginError."""
-    conflist = json.loads(_read(lab, node, CONFLIST))
+    conflist = json.loads(_read(lab, node, flannel.CONFLIST if flannel.is_used(lab) else CONFLIST))
     plugins = conflist["plugins"] if command != "DEL" else list(reversed(conflist["plugins"]))
     result: Any = None
     for plugin in plugins:

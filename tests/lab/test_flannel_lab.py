@@ -1,0 +1,84 @@
+"""A lab of flannel's: the documents' tables, pods through the CNI protocol, and another backend under traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lab import cluster, flannel
+from tests.lab.conftest import lab_of
+from tests.lab.testbed import Testbed
+
+pytestmark = pytest.mark.root
+
+ME = "192.168.50.0/24 dev ens33 proto kernel scope link src 192.168.50.10 metric 100\n"
+DEFAULT = "default via 192.168.50.1 dev ens33 proto static metric 100\n"
+PODS = "10.244.0.0/24 dev cni0 proto kernel scope link src 10.244.0.1\n"
+TABLES = {
+    "vxlan": "10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink\n10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink\n",
+    "host-gw": "10.244.1.0/24 via 192.168.50.11 dev ens33\n10.244.2.0/24 via 192.168.50.12 dev ens33\n",
+}
+TABLES["vxlan-direct"] = TABLES["host-gw"]
+MTUS = {"vxlan": 1450, "vxlan-direct": 1450, "host-gw": 1500, "udp": 1472}
+
+
+@contextmanager
+def lab(backend: str, *, is_routed: bool = False) -> Iterator[Testbed]:
+    name = f"flannel-{backend}"
+    labs = lab_of(cluster.Wish(name=f"t-{name}"[:30], network="flannel", backend=backend, is_routed=is_routed))
+    yield next(labs)
+    next(labs, None)
+
+
+@pytest.mark.parametrize("backend", TABLES)
+def test_the_table_is_the_documents_and_pods_reach_each_other(backend: str) -> None:
+    with lab(backend) as bed, bed.pods(("node1", "a"), ("node2", "b"), ("node3", "c")) as (_, second, third):
+        bed.eventually(
+            lambda: bed.routes("node1") == DEFAULT + PODS + TABLES[backend] + ME, what="the documents' table"
+        )
+        assert bed.ping("node1", "a", second) == bed.ping("node1", "a", third) == 1
+        assert f"mtu {MTUS[backend]}" in bed.run("node1", "ip", "link", "show", "eth0", pod="a")
+        size = MTUS[backend] - 28
+        assert bed.ping("node1", "a", second, size=size, dont_fragment=True) == 1
+
+
+def test_udp_reaches_all_pods_through_one_route() -> None:
+    with lab("udp") as bed, bed.pods(("node1", "a"), ("node2", "b")) as (_, second):
+        bed.eventually(lambda: "10.244.0.0/16 dev flannel0\n" in bed.routes("node1"), what="one route")
+        bed.eventually(lambda: bed.ping("node1", "a", second), what="an answer")
+        assert bed.ping("node1", "a", second, size=MTUS["udp"] - 28, dont_fragment=True) == 1
+
+
+def test_between_subnets_direct_routing_uses_the_tunnel_and_host_gw_names_the_peer() -> None:
+    with lab("vxlan-direct", is_routed=True) as bed, bed.pods(("node1", "a"), ("node2", "b"), ("node3", "c")) as all_:
+        table = "10.244.1.0/24 via 192.168.50.11 dev ens33\n10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink\n"
+        bed.eventually(lambda: table in bed.routes("node1"), what="one direct, one through the tunnel")
+        assert [bed.ping("node1", "a", address) for address in all_[1:]] == [1, 1]
+        flannel.switch(bed.reload(), "host-gw", lambda line: None)
+        assert bed.ping("node1", "a", all_[1]) == 1
+        assert "10.244.2.0/24" not in bed.run("node1", "ip", "route", "show", "dev", "ens33")
+        assert "is not on a link of this node" in bed.log("node1", "flanneld")
+
+
+@pytest.mark.parametrize("ways", [("vxlan", "host-gw"), ("host-gw", "vxlan"), ("vxlan", "vxlan-direct")], ids=str)
+def test_another_backend_under_traffic_loses_nothing_and_pods_keep_their_addresses(ways: tuple[str, str]) -> None:
+    before, after = ways
+    with lab(before) as bed, bed.pods(("node1", "a"), ("node2", "b")) as addresses:
+        bed.eventually(lambda: bed.ping("node1", "a", addresses[1]), what="an answer")
+        with bed.flow(("node1", "a"), ("node2", "b")) as flow:
+            flannel.switch(bed.reload(), after, lambda line: None)
+            bed.eventually(lambda: TABLES[after] in bed.routes("node1"), what=f"the table of {after}")
+        assert flow.lost == 0
+        assert [bed.address("node1", "a"), bed.address("node2", "b")] == addresses
+
+
+def test_a_node_that_joins_is_reached_and_one_that_is_deleted_leaves_nothing() -> None:
+    with lab("vxlan") as bed:
+        cluster.add_node(bed.lab.name, lambda line: None)
+        bed.eventually(lambda: "10.244.3.0/24 via 10.244.3.0 dev flannel.1 onlink" in bed.routes("node1"), what="node4")
+        cluster.delete_node(bed.lab.name, "node4")
+        bed.reload()
+        bed.eventually(lambda: "10.244.3.0" not in bed.routes("node1"), what="no route to node4")
+        bed.eventually(lambda: "10.244.3.0" not in bed.run("node1", "ip", "neigh"), what="no neighbour either")
