@@ -7,35 +7,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Interface
-from pathlib import Path
 
-from lab import cluster, inside, namespaces, probe, runtime
+from lab import cluster, flannel_demo, inside, probe, runtime
 from lab.machine import boot, kernel
 from lab.namespaces import NamespaceError
-from lab.node import LabError, environment_of
+from lab.node import LabError
 from lab.plan import UPLINK, BadWish
-from lab.state import LabState, NodeState
+from lab.show import DemoFailed, DemoPod, command, netns, output, print_, say
+from lab.state import LabState
 
 NAME = "demo"
-
-
-@dataclass(frozen=True, slots=True)
-class DemoPod:
-    """``container``: not a Kubernetes pod, so that its device is named after this id."""
-
-    node: str
-    name: str
-    namespace: str = "default"
-    container: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.node}/{self.name}"
 
 
 SERVER = DemoPod("node2", "pod2")
@@ -66,13 +52,11 @@ SCENES = {
 TUNNEL_PATIENCE_S = 60.0
 
 
-class DemoFailed(Exception):
-    """What was to be shown is not so."""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./demo", description=__doc__, allow_abbrev=False)
-    parser.add_argument("way", nargs="?", choices=tuple(SCENES), default="direct", help="how packets cross (direct)")
+    parser.add_argument(
+        "way", nargs="?", choices=(*SCENES, "flannel"), default="direct", help="how packets cross (direct)"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the lab up, for: lab --help (LAB_NAME=demo)")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -81,6 +65,8 @@ def main() -> int:
     try:
         if arguments.way == "ipip" and not kernel.has_ipip():
             return _in_a_machine(keep=arguments.keep)
+        if arguments.way == "flannel":
+            return flannel_demo.run(keep=arguments.keep)
         return _run(arguments.way, keep=arguments.keep)
     except (
         BadWish,
@@ -101,13 +87,13 @@ def _in_a_machine(*, keep: bool) -> int:
         raise DemoFailed("--keep: this kernel has no ipip, and the machine that is booted for the demo ends with it")
     if kernel.is_booted_by_us():
         raise DemoFailed("this kernel should have ipip, and has not")
-    _say("This machine's kernel has no ipip: booting one that has, in user-mode-linux")
+    say("This machine's kernel has no ipip: booting one that has, in user-mode-linux")
     return boot.run([sys.executable, "-m", "lab.demo", "ipip"])
 
 
 def _run(way: str, *, keep: bool) -> int:
     started, scene = time.monotonic(), SCENES[way]
-    _say(f"A cluster of three nodes: network namespaces {NAME}/node1 to node3, uplink {UPLINK}, one pool 10.244.0.0/16")
+    say(f"A cluster of three nodes: network namespaces {NAME}/node1 to node3, uplink {UPLINK}, one pool 10.244.0.0/16")
     lab = cluster.up(cluster.Wish(name=NAME, ipip=scene.ipip), lambda line: None)
     try:
         _show(lab, scene)
@@ -116,10 +102,10 @@ def _run(way: str, *, keep: bool) -> int:
             cluster.down(NAME)
         raise
     if keep:
-        _say(f"The lab stays up: LAB_NAME={NAME} lab status, … lab exec node1 -- ip route, … lab down")
+        say(f"The lab stays up: LAB_NAME={NAME} lab status, … lab exec node1 -- ip route, … lab down")
     else:
         cluster.down(NAME)
-        _say(f"Everything taken down again, {time.monotonic() - started:.1f} s after the start")
+        say(f"Everything taken down again, {time.monotonic() - started:.1f} s after the start")
     return 0
 
 
@@ -128,11 +114,11 @@ def _show(lab: LabState, scene: Scene) -> None:
     if scene.tunnel:
         _wait_for_tunnels(lab, scene.tunnel)
     _ping_all(lab, addresses)
-    _command(lab, "node1", ["ip", "route"])
+    command(lab, "node1", ["ip", "route"])
     for node in ("node1", "node2") if scene.tunnel else ():
-        _command(lab, node, ["ip", "-4", "-brief", "address", "show", "dev", scene.tunnel])
-    _command(lab, "node1", ["calicoctl", "get", "no"])
-    _command(lab, "node1", ["calicoctl", "node", "status"])
+        command(lab, node, ["ip", "-4", "-brief", "address", "show", "dev", scene.tunnel])
+    command(lab, "node1", ["calicoctl", "get", "no"])
+    command(lab, "node1", ["calicoctl", "node", "status"])
     _fetch_page(lab, scene, addresses)
     _pod_side(lab, scene.client)
 
@@ -140,7 +126,7 @@ def _show(lab: LabState, scene: Scene) -> None:
 def _wait_for_tunnels(lab: LabState, device: str) -> None:
     """A node is sent what it can take: through the tunnel once it has said that its end is up."""
     deadline = time.monotonic() + TUNNEL_PATIENCE_S
-    while any(_output(lab, node.name, ["ip", "route"]).count(f" dev {device} ") < 2 for node in lab.nodes):
+    while any(output(lab, node.name, ["ip", "route"]).count(f" dev {device} ") < 2 for node in lab.nodes):
         if time.monotonic() > deadline:
             raise DemoFailed(f"the nodes do not reach each other through {device} within {TUNNEL_PATIENCE_S:.0f} s")
         time.sleep(0.05)
@@ -148,7 +134,7 @@ def _wait_for_tunnels(lab: LabState, device: str) -> None:
 
 def _add(lab: LabState, pod: DemoPod) -> str:
     runtime.add_pod(lab, lab.node(pod.node), pod.name, pod.namespace, container=pod.container)
-    address = str(inside.call(lab.node(pod.node).holder, _own_address, netns=_netns(lab, pod)))
+    address = str(inside.call(lab.node(pod.node).holder, _own_address, netns=netns(lab, pod)))
     print_(f"  {pod.node}: {pod.namespace}/{pod.name} has {address}")
     return address
 
@@ -164,26 +150,26 @@ def _own_address() -> str:
 
 def _ping_all(lab: LabState, addresses: dict[DemoPod, str]) -> None:
     answered = sum(_ping(lab, source, target) for source in addresses for target in addresses.values())
-    _say(f"Every pod pings every pod: {answered} of {len(addresses) ** 2} answered")
+    say(f"Every pod pings every pod: {answered} of {len(addresses) ** 2} answered")
     if answered != len(addresses) ** 2:
         raise DemoFailed("some pods do not reach each other; ./demo --keep leaves the lab up to look into")
 
 
 def _ping(lab: LabState, source: DemoPod, target: str) -> int:
-    return int(inside.call(lab.node(source.node).holder, lambda: probe.ping(target), netns=_netns(lab, source)))
+    return int(inside.call(lab.node(source.node).holder, lambda: probe.ping(target), netns=netns(lab, source)))
 
 
 def _fetch_page(lab: LabState, scene: Scene, addresses: dict[DemoPod, str]) -> None:
     devices = [device for device in (scene.tunnel, UPLINK) if device]
     client, page_address = lab.node(scene.client.node), addresses[SERVER]
-    _say(f"A page from {SERVER} ({page_address}:80), fetched by {scene.client}; meanwhile captures on node1")
+    say(f"A page from {SERVER} ({page_address}:80), fetched by {scene.client}; meanwhile captures on node1")
     server = inside.start(
         lab.node(SERVER.node).holder,
         lambda ready: probe.serve_page("a page from pod2\n", ready),
-        netns=_netns(lab, SERVER),
+        netns=netns(lab, SERVER),
     )
     wires = [inside.start(client.holder, partial(probe.capture, device)) for device in devices]
-    page = inside.call(client.holder, lambda: probe.fetch_page(page_address), netns=_netns(lab, scene.client))
+    page = inside.call(client.holder, lambda: probe.fetch_page(page_address), netns=netns(lab, scene.client))
     for running in (*wires, server):
         running.stop()
     print_(f"  {page.strip()}")
@@ -204,44 +190,9 @@ def _show_capture(lab: LabState, device: str, lines: list[str], *, is_wrapped: b
 
 
 def _pod_side(lab: LabState, pod: DemoPod) -> None:
-    _command(lab, pod.node, ["ip", "-brief", "link", "show", "type", "veth"])
-    _command(lab, pod.node, ["ip", "-brief", "address", "show", "dev", "eth0"], pod=pod)
-    _command(lab, pod.node, ["ip", "route"], pod=pod)
-
-
-def _command(lab: LabState, node: str, argv: list[str], *, pod: DemoPod | None = None) -> None:
-    output = _output(lab, node, argv, pod=pod)
-    print_(f"\n{pod or node} ~ {' '.join(argv)}\n{output}".rstrip())
-
-
-def _output(lab: LabState, node: str, argv: list[str], *, pod: DemoPod | None = None) -> str:
-    """What a program prints there. Raises DemoFailed."""
-    program = shutil.which(argv[0], path=environment_of(node, lab.environment)["PATH"])
-    if program is None:
-        raise DemoFailed(f"{argv[0]} is not installed")
-    status, output = namespaces.run_inside(
-        lab.node(node).holder,
-        argv,
-        environment=environment_of(node, lab.environment),
-        netns=_netns(lab, pod) if pod is not None else None,
-    )
-    if status:
-        raise DemoFailed(f"{' '.join(argv)} ended with status {status}: {output.decode()}")
-    return output.decode()
-
-
-def _netns(lab: LabState, pod: DemoPod) -> Path:
-    node: NodeState = lab.node(pod.node)
-    return Path("/run/netns", runtime.find(lab, node, f"{pod.namespace}/{pod.name}").netns)
-
-
-def _say(line: str) -> None:
-    print_(f"\n{line}")
-
-
-def print_(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    command(lab, pod.node, ["ip", "-brief", "link", "show", "type", "veth"])
+    command(lab, pod.node, ["ip", "-brief", "address", "show", "dev", "eth0"], pod=pod)
+    command(lab, pod.node, ["ip", "route"], pod=pod)
 
 
 if __name__ == "__main__":

@@ -97,9 +97,13 @@ def fetch_page(address: str, port: int = 80, *, patience_s: float = 5.0) -> str:
     return received.partition(b"\r\n\r\n")[2].decode()
 
 
+_BEFORE_INNER = 8 + 8 + 14
+"""The headers of UDP, VXLAN and Ethernet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """An IPv4 packet as seen on a wire. ``inside``: the packet in it, for IP in IP."""
+    """An IPv4 packet as seen on a wire. ``inside``: the packet in it, for IP in IP and VXLAN."""
 
     source: str
     destination: str
@@ -117,14 +121,16 @@ class Packet:
         return f"IP {source} > {destination}: {name}, length {self.length}{around}"
 
 
-def parse_ipv4(packet: bytes) -> Packet | None:
-    """None for what is not IPv4 or is cut short."""
+def parse_ipv4(packet: bytes, *, vxlan_port: int = 0) -> Packet | None:
+    """None for what is not IPv4 or is cut short. What goes to ``vxlan_port`` is read as VXLAN."""
     if len(packet) < 20 or packet[0] >> 4 != 4:
         return None
     header = (packet[0] & 15) * 4
     protocol = packet[9]
     ports = struct.unpack("!HH", packet[header : header + 4]) if protocol in (6, 17) else (0, 0)
     inner = parse_ipv4(packet[header:]) if protocol == 4 else None
+    if protocol == 17 and ports[1] == vxlan_port:
+        inner = parse_ipv4(packet[header + _BEFORE_INNER :])
     return Packet(
         source=socket.inet_ntoa(packet[12:16]),
         destination=socket.inet_ntoa(packet[16:20]),
@@ -142,7 +148,7 @@ _LARGEST_BURST = 200
 _EVERY_PROTOCOL, _IPV4 = 0x0003, 0x0800
 
 
-def capture(device: str, ready: Callable[[], None], *, most: int = 10_000) -> list[str]:
+def capture(device: str, ready: Callable[[], None], *, most: int = 10_000, vxlan_port: int = 0) -> list[str]:
     """The IPv4 packets that cross a device until SIGTERM, each as a line; ``ready`` is called once it listens."""
     stopped = _on_sigterm()
     lines: list[str] = []
@@ -151,7 +157,7 @@ def capture(device: str, ready: Callable[[], None], *, most: int = 10_000) -> li
         ready()
         while len(lines) < most and _readable(wire, stopped):
             data, (_, protocol, *_) = wire.recvfrom(65535)
-            packet = parse_ipv4(data) if protocol == _IPV4 else None
+            packet = parse_ipv4(data, vxlan_port=vxlan_port) if protocol == _IPV4 else None
             if packet is not None:
                 lines.append(str(packet))
     return lines
