@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +21,7 @@ ICMP_AND_IPV6_BYTES = 48
 
 @pytest.fixture(scope="module")
 def dual_lab() -> Iterator[Testbed]:
-    yield from lab_of(cluster.Wish(name="t0-dual", has_ipv6=True))
+    yield from lab_of(cluster.Wish(name=f"t{os.getpid()}-dual", has_ipv6=True))
 
 
 def v6_of(lab: Testbed, node: str, pod: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -117,7 +118,7 @@ def test_a_pool_that_is_deleted_under_its_pods_and_made_again_has_them_back(own_
 
 @pytest.fixture
 def routed_ipip_lab() -> Iterator[Testbed]:
-    yield from lab_of(cluster.Wish(name="t0-routed-ipip", is_routed=True, ipip="Always"))
+    yield from lab_of(cluster.Wish(name=f"t{os.getpid()}-routed-ipip", is_routed=True, ipip="Always"))
 
 
 @pytest.mark.uml
