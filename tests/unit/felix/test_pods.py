@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from hashlib import sha1
 from ipaddress import ip_address
@@ -14,7 +14,7 @@ import pytest
 
 from datastore.memory import Memory, MemoryStore
 from datastore.resource import Key, Resource
-from datastore.store import Store, Unavailable
+from datastore.store import Store, StoreError, Unavailable, Write
 from felix.cni.request import CniError, Code, Command, NetConf, Request, Workload
 from felix.cni.result import Interface
 from felix.pods import Pods, Surroundings
@@ -29,6 +29,7 @@ from ipam.release import Releaser
 from ipam.writer import BlockWriter
 from tests.models.faulty_store import Faults, FaultyStore
 from tests.models.node_model import ModelFlows, ModelLocal, ModelVeths
+from tests.virtual_time import virtually
 
 WEB = Workload("k8s", "c1", "eth0", "shop", "web-0")
 PLAIN = Workload("cni", "717821d73f3abc", "eth0")
@@ -125,6 +126,29 @@ async def refused(call: Awaitable[object]) -> tuple[int, str]:
     with pytest.raises(CniError) as caught:
         await call
     return caught.value.code.value, caught.value.message
+
+
+@virtually
+async def test_an_add_that_a_frozen_store_fails_is_answered_within_5_s_and_gives_back_later() -> None:
+    """Nothing was read, so the assignment is the first to wait; giving back must not wait for the same store."""
+    node = Node(await prepared())
+    node.unlocked = True
+    thaw, frozen = asyncio.Event(), node.records._store
+    write_many = frozen.write_many
+
+    async def late(writes: Sequence[Write]) -> Sequence[Resource | StoreError]:
+        await thaw.wait()
+        return await write_many(writes)
+
+    frozen.write_many = late  # type: ignore[method-assign]
+    serving = asyncio.create_task(node.commit.run())
+    begun = asyncio.get_running_loop().time()
+    assert (await refused(node.pods.add(add(), 1)))[0] == Code.TRY_AGAIN_LATER.value
+    assert asyncio.get_running_loop().time() - begun < 5
+    thaw.set()
+    await asyncio.sleep(1)
+    assert await node.everything() == ""
+    serving.cancel()
 
 
 def test_an_endpoint_that_the_watch_has_not_told_of_yet_is_taken_over() -> None:
