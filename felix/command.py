@@ -17,6 +17,7 @@ USAGE = """usage: calico-node MODE
   -shutdown      prepare for the node's end, and end
   -install-cni   put the CNI plugin and its configuration onto the host, and end
   -uninstall     leave the node as it was before any of this, and end; felix must have ended
+  -leave-flannel take away what a flannel that is gone has left on the node, and end
   -upgrade-ipam  take over the addresses that host-local gave to running pods, and end
   -felix-live    exit status 0 when felix works        -bird-live    the same for the speaker
   -felix-ready   exit status 0 when routes are in      -bird-ready   exit status 0 when a neighbour is up
@@ -123,6 +124,12 @@ def _uninstall() -> int:
     from felix import uninstall
 
     return uninstall.main(os.environ)
+
+
+def _leave_flannel() -> int:
+    from felix.startup import flannel
+
+    return flannel.main(os.environ)
 
 
 def _upgrade_ipam() -> int:
@@ -260,6 +267,7 @@ _MODES: Mapping[str, Callable[[], int]] = {
     "-shutdown": _shutdown,
     "-install-cni": _install_cni,
     "-uninstall": _uninstall,
+    "-leave-flannel": _leave_flannel,
     "-upgrade-ipam": _upgrade_ipam,
     "-felix-live": _felix_live,
     "-felix-ready": _felix_ready,

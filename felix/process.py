@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 from datastore.events import herald_of
 from datastore.store import Store
-from felix import exposition, health_server, metrics, probes, process_usage
+from felix import conflicts, exposition, health_server, metrics, probes, process_usage
 from felix.agent import Agent, World
 from felix.bgp_client import UnixLine
 from felix.cni import result
@@ -99,6 +100,8 @@ def _metrics(agent: Agent) -> str:
 
 async def _run(agent: Agent, scrapes: MetricsServer, config: FelixConfig, ready: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
+        tell = partial(agent.notes.report, "conflicts")
+        tasks.create_task(conflicts.watch(config.node, tell), name="conflicts")
         tasks.create_task(lifecycle.tell_when(ready, os.environ), name="condition")
         tasks.create_task(agent.run(), name="agent")
         tasks.create_task(_serve_cni(agent), name="cni")

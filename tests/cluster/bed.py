@@ -154,6 +154,11 @@ class RealCluster:
             and seen.get("numberReady") == len(NODES)
         )
 
+    def agents(self) -> list[str]:
+        """The names of their pods."""
+        found = self.get("pods", "-n", "kube-system", "-l", "k8s-app=calico-node")["items"]
+        return [pod["metadata"]["name"] for pod in found]
+
     def _state(self) -> str:
         return self.kubectl("get", "nodes,pods", "-A", "-o", "wide")
 
