@@ -53,9 +53,9 @@ def listen(version: int) -> socket.socket | None:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         sock.bind(("::" if version == 6 else "", PORT))
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(error.errno, f"UDP port {PORT}: {os.strerror(error.errno or 0)}") from None
     return sock
 
 

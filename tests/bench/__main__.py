@@ -17,6 +17,7 @@ BENCHES = (
     "node",
     "plugin",
     "speaker",
+    "bfd",
     "store",
     "calicoctl",
     "firewall",

@@ -170,3 +170,15 @@ def test_hundreds_of_neighbours_are_read() -> None:
     lines = "".join(f"- {{peerIP: 10.{n // 250}.{n % 250}.9, asNumber: {n + 1}}}\n" for n in range(500))
     found: SpeakerConfig = read(LEAST + "neighbours:\n" + lines)
     assert len({each.name for each in found.neighbours}) == 500
+
+
+@pytest.mark.parametrize(("mode", "is_watched"), [("", False), ("None", False), ("BFDIfDirectlyConnected", True)])
+def test_bfd_watches_a_neighbour_where_the_file_says_so(mode: str, is_watched: bool) -> None:
+    more = f", failureDetectionMode: {mode}" if mode else ""
+    (found,) = read(LEAST + f"neighbours: [{{peerIP: 10.0.0.2, asNumber: 65000{more}}}]").neighbours
+    assert found.is_watched is is_watched
+
+
+def test_bfd_over_more_than_one_hop_is_refused_with_the_reason() -> None:
+    with pytest.raises(BadConfig, match=r"failureDetectionMode: must be None or .*\(RFC 5883\) is not built"):
+        read(LEAST + "neighbours: [{peerIP: 10.0.0.2, asNumber: 65000, failureDetectionMode: Multihop}]")
