@@ -41,6 +41,8 @@ PROGRAMS = {
     "calico-kube-controllers": "controllers.command",
     "flanneld": "flannel.command",
 }
+FLANNELS = {"flannel": "opt/tortie/bin/flannel", "opt/bin/flanneld": "/usr/bin/flanneld"}
+"""Where flannel's own manifests look for its programs."""
 UNREAD = (
     *(
         "usr/lib/cni",
@@ -195,6 +197,11 @@ def _finish(root: Path) -> None:
     from cni_plugin import build as helper
 
     helper.build(root / "opt/cni/bin/calico", version="v" + _version())
+    (root / "opt/tortie/bin").mkdir(parents=True)
+    helper.build(root / "opt/tortie/bin/flannel", version="v" + _version(), source=helper.FLANNEL)
+    for link, program in FLANNELS.items():
+        (root / link).parent.mkdir(parents=True, exist_ok=True)
+        (root / link).symlink_to(program)
     for name, module in PROGRAMS.items():
         if (root / SITE / module.replace(".", "/")).with_suffix(".py").exists():
             _write_launcher(root / "usr/bin" / name, module)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import cni_plugin.flannel
 import cni_plugin.plugin
-from cni_plugin.build import NoCompiler, build
+from cni_plugin.build import FLANNEL, SOURCE, NoCompiler, build
 
 NAMES = ("python", "c")
 VERSION = "v1.2.3"
@@ -22,15 +23,26 @@ def plugin(name: str) -> Sequence[str]:
     """How it is called. Skips the test where there is no C compiler."""
     if name == "python":
         return [sys.executable, "-IS", cni_plugin.plugin.__file__]
+    return _built(SOURCE)
+
+
+def flannel_plugin(name: str) -> Sequence[str]:
+    """As :func:`plugin`, of flannel's."""
+    if name == "python":
+        return [sys.executable, "-IS", cni_plugin.flannel.__file__]
+    return _built(FLANNEL)
+
+
+def _built(source: Path) -> Sequence[str]:
     try:
-        return [str(helper())]
+        return [str(helper(source))]
     except NoCompiler as error:
         pytest.skip(f"the plugin's helper in C cannot be built: {error}")
 
 
 @cache
-def helper() -> Path:
+def helper(source: Path = SOURCE) -> Path:
     """Raises NoCompiler."""
-    program = Path(_FOLDER.name) / "calico"
-    build(program, version=VERSION)
+    program = Path(_FOLDER.name) / source.stem
+    build(program, version=VERSION, source=source)
     return program

@@ -1,4 +1,4 @@
-"""The flannel plugin as a program: what it hands to the other one, what it keeps, and what it answers."""
+"""The flannel plugin, in Python and in C: what it hands to the other one, what it keeps, and what it answers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import json
 import os
 import stat
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cni_plugin import flannel
+from tests import plugins
 
-PROGRAM = Path(flannel.__file__)
 ENV = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
 STOCK = {
     "name": "cbr0",
@@ -38,8 +37,9 @@ echo "$CNI_CONTAINERID $CNI_IFNAME" >> "$RECORD.calls"
 class Host:
     """A folder with subnet.env, kept files, and another plugin that records what it is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, words: Sequence[str]) -> None:
         self.folder = folder
+        self.words = words
         self.data = folder / "data"
         for name in ("bridge", "ptp"):
             program = folder / name
@@ -64,7 +64,7 @@ class Host:
             "PATH": os.environ["PATH"],
         }
         done = subprocess.run(
-            [sys.executable, "-IS", str(PROGRAM)],
+            self.words,
             input=json.dumps(whole),
             capture_output=True,
             text=True,
@@ -79,9 +79,9 @@ class Host:
         return {path.name: path.read_text() for path in self.data.iterdir()} if self.data.exists() else {}
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+@pytest.fixture(params=plugins.NAMES)
+def host(tmp_path: Path, request: pytest.FixtureRequest) -> Host:
+    return Host(tmp_path, plugins.flannel_plugin(request.param))
 
 
 def test_the_stock_configuration_becomes_the_originals_byte_for_byte(host: Host) -> None:
@@ -224,6 +224,13 @@ def test_gc_deletes_what_is_not_in_the_list_and_leaves_other_networks(host: Host
     assert host.run("GC", {**STOCK, "cni.dev/valid-attachments": attachments}) == (0, "")
     assert sorted(host.kept()) == ["keep", "theirs"]
     assert (host.folder / "record.calls").read_text().splitlines()[-1] == "gone eth0"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "a\\x"}', '{"name": nul}', "{} {}"])
+def test_what_is_no_configuration_is_refused(host: Host, text: str) -> None:
+    variables = {"CNI_COMMAND": "ADD", "PATH": os.environ["PATH"]}
+    done = subprocess.run(host.words, input=text, capture_output=True, text=True, env=variables)
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, 6)
 
 
 @pytest.mark.parametrize("container", ["../../etc/passwd", ".hidden", "a b"])
