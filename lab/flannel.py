@@ -26,6 +26,7 @@ BACKENDS = {
     "vxlan-direct": {"Type": "vxlan", "DirectRouting": True},
     "host-gw": {"Type": "host-gw"},
     "udp": {"Type": "udp"},
+    "ipip": {"Type": "ipip"},
 }
 CONFLIST = Path("/etc/cni/net.d/10-flannel.conflist")
 OTHER_PLUGINS = Path("/usr/lib/cni")

@@ -51,6 +51,23 @@ def test_udp_reaches_all_pods_through_one_route() -> None:
         assert bed.ping("node1", "a", second, size=MTUS["udp"] - 28, dont_fragment=True) == 1
 
 
+@pytest.mark.uml
+def test_ipip_has_a_device_of_its_own_and_the_nodes_as_gateways_also_behind_a_router() -> None:
+    with lab("ipip", is_routed=True) as bed, bed.pods(("node1", "a"), ("node2", "b"), ("node3", "c")) as all_:
+        gateways = (("1", "192.168.50.11"), ("2", "192.168.51.12"))
+        table = "".join(f"10.244.{n}.0/24 via {node} dev flannel.ipip onlink\n" for n, node in gateways)
+        bed.eventually(lambda: table in bed.routes("node1"), what="both through the tunnel")
+        assert [bed.ping("node1", "a", address) for address in all_[1:]] == [1, 1]
+        device = bed.run("node1", "ip", "-details", "address", "show", "flannel.ipip")
+        assert "ipip remote any local 192.168.50.10" in device
+        assert "inet 10.244.0.0/32" in device and "mtu 1480" in device
+        assert bed.ping("node1", "a", all_[1], size=1480 - 28, dont_fragment=True) == 1
+        before = bed.routes("node1")
+        bed.run("node1", "ip", "link", "del", "flannel.ipip")
+        bed.eventually(lambda: bed.routes("node1") == before, what="the device is made again")
+        assert bed.ping("node1", "a", all_[2]) == 1
+
+
 def test_between_subnets_direct_routing_uses_the_tunnel_and_host_gw_names_the_peer() -> None:
     with lab("vxlan-direct", is_routed=True) as bed, bed.pods(("node1", "a"), ("node2", "b"), ("node3", "c")) as all_:
         table = "10.244.1.0/24 via 192.168.50.11 dev ens33\n10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink\n"
