@@ -22,6 +22,7 @@ BENCHES = (
     "calicoctl",
     "firewall",
     "flannel",
+    "flannel_traffic",
     "traffic",
 )
 
