@@ -1,4 +1,6 @@
-"""What holds for every test: ``async def`` runs in an event loop of its own, and one marked ``uml`` only with ipip."""
+"""What holds for every test: ``async def`` runs in an event loop of its own, one marked ``uml`` only with ipip, and one
+that makes a cluster of the machine is marked ``alone``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import asyncio
 import functools
 import inspect
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,15 @@ from tests.etcd_server import remove_shared_server
 def pytest_configure(config: pytest.Config) -> None:
     """A run that is told to end still takes down what its tests made."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+ALONE = ("lab", "uml", "cluster")
+"""Folders whose tests count what the machine has, or how long it takes for something."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.path.relative_to(Path(__file__).parent).parts[0] in ALONE:
+        item.add_marker("alone")
 
 
 @functools.cache
