@@ -70,6 +70,7 @@ def _felix() -> int:
 
 def _startup() -> int:
     import asyncio
+    from pathlib import Path
 
     from datastore.connect import connect
     from datastore.store import StoreError
@@ -90,7 +91,7 @@ def _startup() -> int:
         finally:
             await store.close()
 
-    for line in hands_off.tell():
+    for line in hands_off.tell(Path(os.environ.get("TORTIE_HOST_ROOT", "/"), "run")):
         sys.stdout.write(f"{line}\n")
     try:
         for line in asyncio.run(run()):

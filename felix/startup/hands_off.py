@@ -2,7 +2,7 @@
 
 Either takes a new device for its own, asks DHCP on it, takes addresses and routes away, and networkd removes, when it
 starts, every route that it did not write. They are told by files under /run, which are gone after a boot like the
-devices, and asked to read them; where the machine's /run is not ours to write (a pod without it), nothing is done.
+devices, and asked to read them; where a pod does not see the machine's /run, nothing is done.
 
 The devices are named by patterns: pods' and tunnels', Calico's and flannel's.
 Source: NetworkManager.conf(5), systemd.network(5), networkd.conf(5); Calico's documents on NetworkManager.
@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from felix.startup.bus import BusError, Call, Nobody, ask
+from felix.startup import bus
+from felix.startup.bus import BusError, Call, Nobody
 
 RUN = Path("/run")
 DEVICES = ("cali*", "tunl*", "vxlan.calico", "vxlan-v6.calico", "flannel*")
@@ -68,21 +69,30 @@ MANAGERS = (
 Ask = Callable[[Call], None]
 
 
-def tell(run: Path = RUN, ask: Ask = ask) -> Iterator[str]:
-    """Tell those that run; yields lines that say what was done, or why not. Twice does nothing."""
+def tell(run: Path = RUN, ask: Ask | None = None) -> Iterator[str]:
+    """Tell those that run; yields lines that say what was done, or why not. Twice does nothing.
+
+    ``run`` is the machine's /run as this process sees it; ``ask`` asks on the message bus there, where none is given.
+    """
+    ask = ask or _on_bus_of(run)
     for manager in MANAGERS:
         if (run / manager.lives_in).is_dir():
             yield from _told(manager, run, ask)
 
 
-def withdraw(run: Path = RUN, ask: Ask = ask) -> Iterator[str]:
+def withdraw(run: Path = RUN, ask: Ask | None = None) -> Iterator[str]:
     """Take it back; files of other content are other people's."""
+    ask = ask or _on_bus_of(run)
     for manager in MANAGERS:
         ours = [run / path for path, text in manager.files.items() if _says(run / path, text)]
         for path in ours:
             path.unlink()
         if ours:
             yield from _reloaded(manager, ask, f"{manager.name} may manage devices of pods again")
+
+
+def _on_bus_of(run: Path) -> Ask:
+    return lambda call: bus.ask(call, bus=run / bus.SYSTEM_BUS.relative_to(RUN))
 
 
 def _told(manager: Manager, run: Path, ask: Ask) -> Iterator[str]:

@@ -20,6 +20,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     archive = bed.image(tmp_path_factory.mktemp("image"))
     with bed.real_cluster() as made:
         made.tool("import", str(archive))
+        made.on("node1", "mkdir", "/run/NetworkManager")  # as if it ran there
         made.kubectl("apply", "-f", str(bed.MANIFEST))
         made.until(made.nodes_are_ready, "every node to be Ready")
         made.until(made.agents_are_ready, "the agents to be ready")
@@ -37,6 +38,11 @@ def test_pods_reach_each_other_by_address_service_and_node_port(cluster: RealClu
     assert seen == set(NODES)
     for address in ("192.168.50.10", "192.168.50.11"):
         assert cluster.inside(client, f"wget -qO- http://{address}:31334/").strip() in NODES
+
+
+def test_network_manager_is_told_to_leave_pods_devices_alone_where_it_runs(cluster: RealCluster) -> None:
+    assert "interface-name:cali*" in cluster.on("node1", "cat", "/run/NetworkManager/conf.d/calico.conf")
+    assert "NetworkManager" not in cluster.on("node2", "ls", "/run")
 
 
 def test_a_second_apply_changes_nothing(cluster: RealCluster) -> None:
