@@ -67,7 +67,7 @@ def _peer(speaker: Speaker, peering: Peering) -> Json:
         "malformed": counters["malformed"],
     }
     if neighbour.is_watched:
-        found["bfd"] = _bfd(speaker.bfd.get(neighbour.address))
+        found["bfd"] = {**_bfd(speaker.bfd.get(neighbour.address)), "failures": counters["bfd-down"]}
     if peering.opened is not None:
         opened = peering.opened
         found |= {"routerID": str(opened.router_id), "holdTime": opened.hold_time_s}

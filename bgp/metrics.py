@@ -30,6 +30,8 @@ def text(status: Json) -> str:
         *_family(
             "bgp_peer_malformed_total", "counter", "Messages with errors from it.", _each(peers, _of("malformed"))
         ),
+        *_family("bgp_peer_bfd_up", "gauge", "1 while BFD hears it, of those watched.", _bfd(peers, _is_heard)),
+        *_family("bgp_peer_bfd_failures_total", "counter", "Sessions that BFD ended.", _bfd(peers, _of("failures"))),
         *_family("bgp_refused_connections_total", "counter", "From strangers.", _strangers(status)),
         *_family("bgp_recovering_from", "gauge", "Neighbours without End-of-RIB yet.", _recovering(status)),
     ]
@@ -61,6 +63,14 @@ def _of(name: str) -> Callable[[Json], float]:
 
 def _is_up(peer: Json) -> float:
     return float(peer["state"] == "Established")
+
+
+def _bfd(peers: Sequence[Json], value: Callable[[Json], float]) -> Iterator[Sample]:
+    return ((_labels(peer), value(peer["bfd"])) for peer in peers if "bfd" in peer)
+
+
+def _is_heard(bfd: Json) -> float:
+    return float(bfd["state"] == "Up")
 
 
 def _by_state(peers: Sequence[Json]) -> Iterator[Sample]:

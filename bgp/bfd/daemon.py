@@ -89,30 +89,34 @@ class Daemon:
     def run(self) -> None:
         """Until :meth:`end` was called and the neighbours have been told."""
         self._resume()
-        while time.monotonic() < self._ends_at and not (self._ends_at < NEVER and not len(self.sessions)):
+        while not self._is_over():
             for descriptor, _ in self._poll.poll(self._wait_s()):
                 self._serve(descriptor)
             self.sessions.run(time.monotonic())
             self._tidy()
+        log.info("bfd.ended packets=%s", dict(self.sessions.counters))
 
     def end(self) -> None:
         now = time.monotonic()
-        self._ends_at = now + FAREWELL_S
+        self._ends_at = min(self._ends_at, now + FAREWELL_S)
         self.sessions.shut_all(now)
 
-    def _end_by_signal(self) -> None:
-        """A signal's handler runs between two steps of Python; the bytes make poll() come back for it."""
-        reading, writing = socket.socketpair()
-        for each in (reading, writing):
-            each.setblocking(False)
-        self._add(reading, lambda: self._wake(reading))
-        signal.set_wakeup_fd(writing.fileno())
-        self._wakes = writing
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.end())
+    def _is_over(self) -> bool:
+        return self._ends_at < NEVER and (not len(self.sessions) or time.monotonic() >= self._ends_at)
 
-    def _wake(self, reading: socket.socket) -> None:
+    def _end_by_signal(self) -> None:
+        """A handler would run in the midst of anything, so it does nothing: the byte that tells of it ends the loop."""
+        reading, self._signalled = socket.socketpair()
+        for each in (reading, self._signalled):
+            each.setblocking(False)
+        self._add(reading, lambda: self._hear_signal(reading))
+        signal.set_wakeup_fd(self._signalled.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+
+    def _hear_signal(self, reading: socket.socket) -> None:
         reading.recv(64)
+        self.end()
 
     # What comes in.
 

@@ -40,7 +40,7 @@ class Outside(Protocol):
     def open(self, watch: Watch) -> Line: ...
 
     def discriminator(self) -> int:
-        """One that was not given out before, from 1 to 2**32 - 1."""
+        """From 1 to 2**32 - 1, another each time."""
         ...
 
     def chance(self) -> float:
@@ -162,13 +162,19 @@ class Sessions:
 
     def _add(self, watch: Watch, memory: Memory | None, now: float) -> None:
         if memory is None:
-            session = Session(self._timing, self._outside.discriminator(), now)
+            session = Session(self._timing, self._free_discriminator(), now)
         else:
             session = Session.resumed(self._timing, memory, now)
         watched = Watched(watch, session, self._outside.open(watch), str(watch.peer))
         self._by_peer[watch.peer] = self._by_source[watched.source] = watched
         self._by_discriminator[session.discriminator] = watched
         self._serve(watched, now)
+
+    def _free_discriminator(self) -> int:
+        """A resumed session may have any."""
+        while (found := self._outside.discriminator()) in self._by_discriminator:
+            continue
+        return found
 
     def _shut(self, watched: Watched, now: float) -> None:
         self._say(watched, watched.session.shut(now))

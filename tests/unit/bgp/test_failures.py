@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgp import looking_glass
+from bgp import looking_glass, metrics
 from bgp.bfd.packet import State
 from bgp.bfd.watch import SessionStatus
 from bgp.speaker import PastLife
@@ -139,6 +139,7 @@ async def test_bfd_is_shown_for_each_neighbour_that_it_watches() -> None:
     _, one, two = await a_watched_pair()
     assert looking_glass.peers(one.speaker)[0]["bfd"]["state"] == "Up"
     assert looking_glass.peers(two.speaker)[0]["bfd"]["state"] == "Unknown"
+    assert 'bgp_peer_bfd_up{peer="10.0.0.2",as="64512"} 1' in metrics.text(looking_glass.status(one.speaker))
     hears(one, two, State.DOWN)
     shown = looking_glass.peers(one.speaker)[0]["bfd"]
     assert (shown["state"], shown["why"]) == ("Down", "nothing is heard")

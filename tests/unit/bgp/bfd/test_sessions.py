@@ -170,6 +170,18 @@ def test_a_session_that_was_up_goes_on_in_the_next_process() -> None:
     assert (world.lines[A].sent[0].mine, world.lines[A].sent[0].yours) == (1, 77)
 
 
+def test_no_two_sessions_have_one_discriminator_also_after_a_restart() -> None:
+    _, sessions = a_world(A)
+    say(sessions, State.DOWN, yours=0)
+    say(sessions, State.UP, yours=1)
+    (memory,) = (each for each in sessions.memories().values() if each)
+    world = World()
+    after = Sessions(Timing(), world, world.hear)
+    after.watch([A, B], 100.3, memories={A: memory})
+    assert world.lines[A].sent[0].mine == 1
+    assert world.lines[B].sent[0].mine == 2
+
+
 def test_what_the_two_say_is_read_as_it_was_meant() -> None:
     status = SessionStatus(
         A.peer, State.INIT, has_failed=True, is_independent=True, why="nothing is heard", interval_ms=300
