@@ -26,6 +26,7 @@ _FLAGS = {
 
 def etcd_leases(flags: Flags) -> EtcdLeases:
     """Connects on the first request. Raises Rejected, with the flag's name."""
+    log.addFilter(_name_flags)
     if not (flags.etcd_certfile and flags.etcd_keyfile):
         log.warning("no certificate provided: connecting to etcd with http. This is insecure")
     return EtcdLeases(
@@ -34,6 +35,18 @@ def etcd_leases(flags: Flags) -> EtcdLeases:
         previous=subnet_file.previous(Path(flags.subnet_file)).subnets,
         renew_margin_s=60.0 * flags.subnet_lease_renew_margin,
     )
+
+
+def in_flags(text: str) -> str:
+    """The datastore's errors say which of Calico's variables to correct; here they are flags."""
+    for variable, flag in _FLAGS.items():
+        text = text.replace(variable, f"--{flag}")
+    return text
+
+
+def _name_flags(record: logging.LogRecord) -> bool:
+    record.msg, record.args = in_flags(record.getMessage()), ()
+    return True
 
 
 def _settings(flags: Flags) -> EtcdSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -321,3 +322,19 @@ def test_a_signal_while_it_waits_ends_it_at_once(two: Site) -> None:
     assert one.process is not None
     one.process.send_signal(signal.SIGINT)
     assert one.process.wait(timeout=2) == 0
+
+
+@pytest.mark.long
+def test_ten_minutes_between_stop_and_start_lose_nothing(two: Site) -> None:
+    """Longer than anything that is learned would last: neighbours are permanent, and the kernel needs nobody."""
+    two.configure(VXLAN)
+    two.start_all()
+    with Flow(*two.nodes) as flow:
+        for node in two.nodes:
+            node.stop()
+        time.sleep(600)  # what is asked is what becomes of a kernel that is left alone for so long
+        for node in two.nodes:
+            before = node.env_path.stat().st_ino
+            node.start(waits=False)
+            eventually(lambda node=node, before=before: node.is_ready() and node.env_path.stat().st_ino != before)  # type: ignore[misc]
+    assert flow.lost == 0

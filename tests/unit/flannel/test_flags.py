@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flannel import flags
+from flannel.etcd_start import in_flags
 from flannel.flags import BadFlags, Flags, HelpAsked
 
 
@@ -76,3 +77,10 @@ def test_help_names_every_flag_with_its_default() -> None:
         in flags.usage()
     )
     assert flags.usage().count("\n  -") == len(Flags.__slots__)
+
+
+def test_errors_of_etcd_name_flags_and_not_variables() -> None:
+    text = "nothing listens at http://127.0.0.1:2379: start etcd there, or correct ETCD_ENDPOINTS"
+    assert in_flags(text).endswith("or correct --etcd-endpoints")
+    assert in_flags("set ETCD_USERNAME and ETCD_PASSWORD") == "set --etcd-username and --etcd-password"
+    assert in_flags("ETCD_CERT_FILE, ETCD_CA_CERT_FILE") == "--etcd-certfile, --etcd-cafile"
