@@ -24,6 +24,7 @@ BENCHES = (
     "flannel",
     "flannel_traffic",
     "traffic",
+    "real_cluster",
 )
 
 

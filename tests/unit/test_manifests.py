@@ -93,7 +93,7 @@ def test_the_agent_knows_which_edit_of_the_manifest_it_is_of(applied: list[Json]
 def test_felix_bgp_and_bfd_are_containers_of_one_pod_so_that_each_restarts_alone(applied: list[Json]) -> None:
     spec = only(applied, "DaemonSet", "calico-node")["spec"]["template"]["spec"]
     assert [each["name"] for each in spec["containers"]] == ["calico-node", "bgp", "bfd"]
-    assert [each["name"] for each in spec["initContainers"]] == ["upgrade-ipam", "install-cni"]
+    assert [each["name"] for each in spec["initContainers"]] == ["install-cni", "upgrade-ipam"]
     assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
     assert spec["priorityClassName"] == "system-node-critical"
     assert {"effect": "NoSchedule", "operator": "Exists"} in spec["tolerations"]
