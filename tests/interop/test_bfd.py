@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -274,3 +275,21 @@ def test_busy_processes_beside_it_make_no_session_flap(ours: Bfd, bird: BirdBfd,
 def _spin() -> None:
     while True:
         pass
+
+
+# Its priority.
+
+
+def test_it_takes_real_time_priority_where_the_machine_allows_it_and_else_the_next_best() -> None:
+    is_allowed = subprocess.run(["chrt", "-f", "50", "true"], capture_output=True).returncode == 0
+    assert re.match(r"SCHED_FIFO 50\n" if is_allowed else r"nice -20 \(SCHED_FIFO: .*\)\n", _priority())
+
+
+def test_without_the_right_to_any_priority_it_says_so_and_works() -> None:
+    said = _priority("setpriv", "--bounding-set", "-sys_nice")
+    assert said == "none (SCHED_FIFO: Operation not permitted; nice -20: Permission denied)\n"
+
+
+def _priority(*limits: str) -> str:
+    program = "from bgp.bfd import priority; print(priority.take())"
+    return subprocess.run([*limits, sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
