@@ -26,6 +26,7 @@ from lab.apiserver import BUILT
 
 PROJECT = Path(__file__).parents[2]
 MANIFEST = PROJECT / "manifests" / "calico.yaml"
+FLANNEL = PROJECT / "manifests" / "kube-flannel.yml"
 UNINSTALL = PROJECT / "manifests" / "uninstall.yaml"
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 PLUGINS = ("loopback", "bridge", "host-local", "portmap", "ptp", "bandwidth")
@@ -144,9 +145,9 @@ class RealCluster:
         found = self.get("pods", *which)["items"]
         return bool(found) and all(_condition(pod, "Ready") == "True" for pod in found)
 
-    def agents_are_ready(self) -> bool:
+    def agents_are_ready(self, name: str = "calico-node", namespace: str = "kube-system") -> bool:
         """Those of the DaemonSet's newest edition, on every node."""
-        status = self.get("daemonset", "calico-node", "-n", "kube-system")
+        status = self.get("daemonset", name, "-n", namespace)
         seen = status["status"]
         return bool(
             seen.get("observedGeneration") == status["metadata"]["generation"]
