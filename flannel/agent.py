@@ -84,6 +84,7 @@ class Options:
     subnet_file: Path = subnet_file.FILE
     masquerades: bool = False
     drops_strays: bool = False
+    has_sysctls: bool = True
     refresh_s: float = REFRESH_S
 
 
@@ -252,6 +253,7 @@ class Agent:
             self._around,
             keeps_tunnels=asyncio.get_running_loop().time() < self._keeps_tunnels_until,
             drops_strays=self._options.drops_strays,
+            has_sysctls=self._options.has_sysctls,
         )
 
     def _keep_tunnels(self) -> None:

@@ -6,6 +6,7 @@ Raises what the user can do something about: Refused, BadDocument, Rejected; and
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
@@ -30,6 +31,7 @@ from flannel.uplink import Wish, choose
 
 A = TypeVar("A", IPv4Address, IPv6Address)
 
+_SYSCTL = Path("/proc/sys/net/ipv4/ip_forward")
 _BRIDGE = Path("/proc/sys/net/bridge")
 
 log = logging.getLogger("flannel")
@@ -69,7 +71,12 @@ async def agent_of(flags: Flags, source: Source, *, on_ready: Callable[[], None]
         carrier=_carrier(backend),
         random=random.Random(),
     )
-    options = Options(path, masquerades=flags.ip_masq, drops_strays=flags.ip_blackhole_route)
+    options = Options(
+        path,
+        masquerades=flags.ip_masq,
+        drops_strays=flags.ip_blackhole_route,
+        has_sysctls=os.access(_SYSCTL, os.W_OK),  # in a container that is not privileged they are only shown
+    )
     return Agent(world, config, uplink, backend, options=options, on_ready=on_ready)
 
 

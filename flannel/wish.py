@@ -36,9 +36,10 @@ def wish(
     *,
     keeps_tunnels: bool = False,
     drops_strays: bool = False,
+    has_sysctls: bool = True,
 ) -> Wish:
     """``peers`` None: the leases were not listed yet. ``keeps_tunnels``: those of another backend go on receiving.
-    ``drops_strays``: what no pod has of our subnet is dropped.
+    ``drops_strays``: what no pod has of our subnet is dropped. ``has_sysctls``: they can be written here.
     """
     found = Peers() if peers is None else peers
     desired = backend.desire(me, found.leases, Ground(around))
@@ -46,10 +47,11 @@ def wish(
     pending = {**desired.pending, **unreadable}
     routes = {**desired.routes, **(_blackholes(me) if drops_strays else {})}
     tunnels = {**(_old_tunnels(me, around) if keeps_tunnels else {}), **desired.tunnels}
+    sysctls = desired.sysctls if has_sysctls else {}
     told = [lease.attributes for lease in found.leases]
     holders = {address for one in told for address in (one.public_ip, one.public_ipv6) if address is not None}
     return Wish(
-        replace(desired, routes=routes, pending=pending, tunnels=tunnels),
+        replace(desired, routes=routes, pending=pending, tunnels=tunnels, sysctls=sysctls),
         frozenset(network for network in (me.networks.v4, me.networks.v6) if network is not None),
         _in_sync(me, peers),
         FlannelMarks(frozenset(holders)),
