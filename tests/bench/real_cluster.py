@@ -1,7 +1,7 @@
 """The manifest on real kubelets: ``.venv/bin/python -m tests.bench.real_cluster`` prints one table.
 
 Needs what tests/cluster needs (tests/cluster/bed.py). From apply to every node Ready and to every agent ready; 30 pods
-from apply to the last one ready, and their end; proportional memory of the agent's two processes on each node.
+from apply to the last one ready, and their end; proportional memory of the agent's processes on each node.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from tests.cluster import bed
 from tests.cluster.bed import NODES, RealCluster
 
 PODS = 30
+AGENT = {"felix": "-xo calico-felix", "bgp": "-xo bird", "bfd": "-fo '[c]alico-node -bfd'"}
+"""The processes of an agent, as pgrep finds them."""
 MANY = f"""
 apiVersion: apps/v1
 kind: Deployment
@@ -41,7 +43,7 @@ def main() -> None:
         _deploy(cluster)
         _pods(cluster)
         for node in NODES:
-            sizes = {name: _pss_mib(cluster, node, name) for name in ("calico-felix", "bird")}
+            sizes = {name: _pss_mib(cluster, node, which) for name, which in AGENT.items()}
             told = " + ".join(f"{name} {size:.0f}" for name, size in sizes.items())
             print(f"{node}: {told} = {sum(sizes.values()):.0f} MiB PSS", flush=True)
 
@@ -67,8 +69,8 @@ def _pods(cluster: RealCluster) -> None:
     print(f"{PODS} pods gone: {time.monotonic() - began:.1f} s", flush=True)
 
 
-def _pss_mib(cluster: RealCluster, node: str, name: str) -> float:
-    text = cluster.on(node, "sh", "-c", f"cat /proc/$(pgrep -xo {name})/smaps_rollup")
+def _pss_mib(cluster: RealCluster, node: str, which: str) -> float:
+    text = cluster.on(node, "sh", "-c", f"cat /proc/$(pgrep {which})/smaps_rollup")
     found = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
     return int(found[1]) / 1024 if found else 0.0
 
