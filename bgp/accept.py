@@ -36,6 +36,7 @@ class Refusal(Enum):
     NOT_HOLDER = "not-holder"
     NOT_A_BLOCK = "not-a-block"
     FILTER = "filter"
+    UNREACHABLE = "next-hop-unreachable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,9 @@ def equally_good(candidates: Sequence[Candidate]) -> list[Candidate]:
     return sorted(left, key=_last_steps)
 
 
-def next_hops(best: Sequence[Candidate]) -> tuple[Address, ...]:
-    """Each once, the lowest first."""
-    hops = {each.attributes.next_hop for each in best[:MOST_NEXT_HOPS] if each.attributes.next_hop is not None}
+def next_hops(best: Sequence[Candidate], most: int = MOST_NEXT_HOPS) -> tuple[Address, ...]:
+    """Each once, the lowest first; of no more than the first ``most`` paths."""
+    hops = {each.attributes.next_hop for each in best[:most] if each.attributes.next_hop is not None}
     return tuple(sorted(hops, key=int))
 
 

@@ -95,6 +95,7 @@ class Peering:
         self._heard: set[int] = set()
         self._refreshing: set[int] = set()
         self._barred_until = 0.0
+        self._knows_no_capabilities = False
 
     # From the speaker.
 
@@ -230,6 +231,7 @@ class Peering:
             has_restarted=house.has_restarted,
             keeps_forwarding=house.keeps_forwarding,
             survives_notifications=neighbour.survives_notifications,
+            has_capabilities=not self._knows_no_capabilities,
         )
         return Codec(ends, house.packer)
 
@@ -264,6 +266,7 @@ class Peering:
         connection.announce(self._house.exports_to(self.neighbour), is_all_known=self._house.may_end_rib)
 
     def went_down(self, connection: Connection, *, keeps_routes: bool) -> None:
+        self._knows_no_capabilities = False
         name, rib, now = self.neighbour.name, self._house.rib, self._house.loop.time()
         self.since_wall = self._house.now_wall()
         stays = keeps_routes and connection.can_restart_gracefully and not self._is_over
@@ -305,6 +308,8 @@ class Peering:
         self._house.routes_changed()
 
     def ended(self, connection: Connection, step: Step) -> None:
+        if connection.trouble == _NO_CAPABILITIES:
+            self._knows_no_capabilities = True
         if self.established is None and connection.trouble not in (None, self.trouble):
             self.trouble = connection.trouble
             log.info("connection.ended neighbour=%s why=%r trouble=%s", self.neighbour.name, step.reason, self.trouble)
@@ -420,6 +425,10 @@ class Peering:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+_NO_CAPABILITIES = Trouble(Cause.RECEIVED, 2, 4)
+"""An old speaker's answer to an OPEN that has them; the next one has none (RFC 5492, 3)."""
 
 
 def _offer_of(neighbour: Neighbour) -> tuple[object, ...]:

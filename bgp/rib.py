@@ -18,12 +18,12 @@ for once there is room again. The session stays: a neighbour that leaks too much
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from bgp.accept import Own, Refusal, refusal
-from bgp.best import Candidate, equally_good, next_hops
+from bgp.best import MOST_NEXT_HOPS, Candidate, equally_good, next_hops
 from bgp.filters import Circumstances, Verdict, screen
 from bgp.learned import Delta, LearnedRoute
 from bgp.mesh import Neighbour
@@ -72,8 +72,17 @@ class Tally:
 
 
 class Rib:
-    def __init__(self, router_id: IPv4Address = _UNKNOWN, most_routes: int = MOST_ROUTES) -> None:
+    """``most_next_hops``: paths as good as the best are used together, up to so many."""
+
+    def __init__(
+        self,
+        router_id: IPv4Address = _UNKNOWN,
+        most_routes: int = MOST_ROUTES,
+        most_next_hops: int = MOST_NEXT_HOPS,
+    ) -> None:
         self._own = Own(router_id)
+        self._most_next_hops = most_next_hops
+        self._is_reachable: Callable[[Address], bool] = lambda _: True
         self._most_routes = most_routes
         self._ownership = Ownership()
         self._tables: dict[str, AdjRibIn] = {}
@@ -160,6 +169,12 @@ class Rib:
         self._ownership = ownership
         for table in self._tables.values():
             self._judge_all(table, only_hosts=only_hosts)
+
+    def reach_by(self, is_reachable: Callable[[Address], bool]) -> None:
+        """Which next hops can be reached now; a route by another is not used (RFC 4271, 9.1.2.1)."""
+        self._is_reachable = is_reachable
+        for table in self._tables.values():
+            self._judge_all(table)
 
     def be(self, own: Own) -> None:
         """This speaker is another now: what is a loop has to be found out again."""
@@ -269,6 +284,8 @@ class Rib:
         refused = refusal(dst, attributes, neighbour=table.neighbour, own=self._own, ownership=self._ownership)
         if refused is None and (table.neighbour.filters or table.altered):
             refused = self._filter(table, dst, attributes)
+        if refused is None and attributes.next_hop is not None and not self._is_reachable(attributes.next_hop):
+            refused = Refusal.UNREACHABLE
         if refused is None:
             if table.refused:
                 table.refused.pop(dst, None)
@@ -322,7 +339,7 @@ class Rib:
         self._win(dst, best[0])
         if self._kept_out.networks and self._kept_out.around(dst) is not None:
             return None
-        return LearnedRoute(dst, next_hops(best), best[0].peer)
+        return LearnedRoute(dst, next_hops(best, self._most_next_hops), best[0].peer)
 
     def _win(self, dst: Network, best: Candidate | None) -> None:
         before = self.winners.get(dst)

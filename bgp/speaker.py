@@ -27,6 +27,7 @@ from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 from bgp.accept import Own
+from bgp.best import MOST_NEXT_HOPS
 from bgp.bfd.watch import SessionStatus, Watch
 from bgp.export import NOTHING, Exports
 from bgp.learned import Delta
@@ -95,12 +96,13 @@ class Speaker:
         on_in_sync: Callable[[], None],
         past: PastLife = FIRST_LIFE,
         recovery_time_s: float = RESTART_TIME_S,
+        most_next_hops: int = MOST_NEXT_HOPS,
     ) -> None:
         self.loop = loop
         self.network = network
         self.packer = Packer()
         self.router_id = IPv4Address(0)
-        self.rib = Rib()
+        self.rib = Rib(most_next_hops=most_next_hops)
         self.exports: Exports = NOTHING
         self.are_exports_known = False
         self.outgoing = Outgoing()
@@ -175,6 +177,10 @@ class Speaker:
         for peering in self.peerings.values():
             if peering.neighbour.address == status.peer and peering.neighbour.is_watched:
                 peering.fail(is_independent=status.is_independent)
+
+    def reach_by(self, is_reachable: Callable[[Address], bool]) -> None:
+        self.rib.reach_by(is_reachable)
+        self.routes_changed()
 
     # What its neighbours ask of it: peering.House.
 

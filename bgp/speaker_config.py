@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from bgp.best import MOST_NEXT_HOPS
 from bgp.export import Announcement, Exports
 from bgp.filters import Filter, Unreadable, community
 from bgp.filters import read as read_filter
@@ -54,7 +55,9 @@ _LISTS_OF_RULES = ("importV4", "importV6", "exportV4", "exportV6")
 
 @dataclass(frozen=True, slots=True)
 class SpeakerConfig:
-    """``writes_routes``: the best routes go into the kernel's main table."""
+    """``writes_routes``: the best routes go into the kernel's main table. ``merge_paths``: how many paths are used
+    together where they are equally good.
+    """
 
     router_id: IPv4Address
     local_as: int
@@ -68,6 +71,7 @@ class SpeakerConfig:
     state_folder: str = "/var/lib/calico"
     run_folder: str = "/var/run/calico"
     metrics_port: int = 0
+    merge_paths: int = 1
 
 
 def read(text: str) -> SpeakerConfig:
@@ -142,6 +146,7 @@ def _speaker(section: Section) -> SpeakerConfig:
         state_folder=section.take("stateFolder", _text, "/var/lib/calico"),
         run_folder=section.take("runFolder", _text, "/var/run/calico"),
         metrics_port=section.take("metricsPort", _port, 0),
+        merge_paths=section.take("mergePaths", lambda raw: _in(1, MOST_NEXT_HOPS, raw, "a number of paths"), 1),
     )
     section.end()
     return found

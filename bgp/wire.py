@@ -147,7 +147,7 @@ class Ends:
 
     ``versions`` are the families that are offered, none for that of the addresses. The next hop of what is announced is
     ``local_address``, in the other family ``other_address``. ``survives_notifications``: routes are to be kept over
-    them (RFC 8538).
+    them (RFC 8538). ``has_capabilities``: the peer knows what they are.
     """
 
     local_address: Address
@@ -162,6 +162,7 @@ class Ends:
     versions: tuple[int, ...] = ()
     other_address: Address | None = None
     survives_notifications: bool = False
+    has_capabilities: bool = True
 
     @property
     def is_internal(self) -> bool:
@@ -388,7 +389,7 @@ class Codec:
         theirs = received.capabilities
         if Capability.CODE.FOUR_BYTES_ASN in theirs:
             self._negotiated.peer_as = ASN(theirs[Capability.CODE.FOUR_BYTES_ASN])
-        if Capability.CODE.MULTIPROTOCOL not in theirs:
+        if Capability.CODE.MULTIPROTOCOL not in theirs or not self._ends.has_capabilities:
             self._negotiated.families = [_FAMILIES[4]] if 4 in self._ends.spoken else []
         families = frozenset((int(afi), int(safi)) for afi, safi in self._negotiated.families)
         self._versions = frozenset(_VERSIONS[family] for family in families if family in _VERSIONS)
@@ -515,6 +516,8 @@ def _neighbor(ends: Ends) -> Any:
 
 
 def _open(ends: Ends, neighbor: Any) -> Any:
+    if not ends.has_capabilities:
+        return _open_with(ends, Capabilities())
     capabilities = Capabilities().new(neighbor, ends.has_restarted, ASN(ends.local_as))
     forwarding = GracefulCapability.FORWARDING_STATE if ends.keeps_forwarding else 0
     flags = GracefulCapability.RESTART_STATE if ends.has_restarted else 0
@@ -523,6 +526,10 @@ def _open(ends: Ends, neighbor: Any) -> Any:
         capabilities[Capability.CODE.GRACEFUL_RESTART] = GracefulCapability().set(
             flags, ends.restart_time_s, [(*_FAMILIES[version], forwarding) for version in ends.spoken]
         )
+    return _open_with(ends, capabilities)
+
+
+def _open_with(ends: Ends, capabilities: Any) -> Any:
     return Open(Version(4), ASN(ends.local_as), HoldTime(ends.hold_time_s), RouterID(str(ends.router_id)), capabilities)
 
 

@@ -29,6 +29,9 @@ class MainTable:
         self._ground, self._ways = Ground(surroundings), {}
         self._placed = {dst: self._place(route) for dst, route in self._learned.items()}
 
+    def reaches(self, next_hop: Address) -> bool:
+        return not isinstance(self._way((next_hop,)), NoWay)
+
     def take(self, delta: Delta) -> None:
         for dst in delta.gone:
             self._learned.pop(dst, None)
@@ -52,8 +55,12 @@ class MainTable:
     def _place(self, learned: LearnedRoute) -> tuple[Route, Why] | Why:
         if (connected := self._ground.connected.get(learned.dst)) is not None:
             return Why(f"this machine is connected to it: {connected}")
-        way = self._ways.get(learned.next_hops)
-        if way is None:
-            way = self._ways[learned.next_hops] = direct.way_to(learned.next_hops, self._ground)
+        way = self._way(learned.next_hops)
         origin = f"bgp {learned.peer}"
         return Why(f"{origin}: {way.why}") if isinstance(way, NoWay) else (way.to(learned.dst), Why(origin))
+
+    def _way(self, next_hops: tuple[Address, ...]) -> Way | NoWay:
+        way = self._ways.get(next_hops)
+        if way is None:
+            way = self._ways[next_hops] = direct.way_to(next_hops, self._ground)
+        return way

@@ -90,6 +90,7 @@ class SpeakerAlone:
             on_in_sync=self._write,
             past=past_life(Path(config.state_folder)),
             recovery_time_s=config.restart_time_s,
+            most_next_hops=config.merge_paths,
         )
 
         self._bfd = BfdLink(self.speaker.hear_bfd, Path(config.run_folder) / BFD_SOCKET_NAME)
@@ -166,6 +167,7 @@ class SpeakerAlone:
         self._table.see(surroundings)
         if are_other_addresses:
             self.speaker.judge_by(Ownership(own_addresses=self._own_addresses()))
+        self.speaker.reach_by(self._table.reaches)
         self._write()
 
     def _write(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance.peer import Peer, as_of, established
 from tests.conformance.router import ADDRESS, CLIENT, EXTERNAL, INTERNAL, OBSERVER, RESTARTING, Router, wait_until
+from tests.lab.namespace import ip
 from tests.unit.bgp.bgp_bytes import attribute, nlri, path, update
 
 pytestmark = pytest.mark.root
@@ -309,6 +310,31 @@ def test_the_lower_med_of_one_as_is_better_and_of_two_it_says_nothing(router: Ro
         one.settle()
         two.settle()
         assert router.best(DST)["peer"] == "Global_10_0_0_5"
+
+
+def test_a_route_whose_next_hop_cannot_be_reached_is_not_used_until_it_can(router: Router) -> None:
+    """RFC 4271, 9.1.2.1."""
+    with established(router, EXTERNAL) as short, established(router, RESTARTING) as long:
+        short.say(update(external(next_hop="172.31.0.9"), nlri(DST)))
+        long.say(update(ORIGIN + path(65008, 65010) + hop(RESTARTING), nlri(DST)))
+        short.settle()
+        long.settle()
+        assert router.received(EXTERNAL, DST) == "refused: next-hop-unreachable"
+        assert router.best(DST)["peer"] == "Global_10_0_0_8"
+        ip(f"route add 172.31.0.0/24 via {INTERNAL}")
+        wait_until(lambda: router.best(DST)["peer"] == "Global_10_0_0_3")
+        wait_until(lambda: f"{DST} via {INTERNAL} dev near" in router.kernel())
+        ip("route del 172.31.0.0/24")
+        wait_until(lambda: router.best(DST)["peer"] == "Global_10_0_0_8")
+        wait_until(lambda: f"{DST} via {RESTARTING} dev near" in router.kernel())
+
+
+def test_of_two_paths_that_are_as_good_one_is_written(router: Router) -> None:
+    """RFC 4271, 9.1.2.2 f; mergePaths asks for both."""
+    with established(router, EXTERNAL) as one, established(router, RESTARTING) as two:
+        one.announce(DST)
+        two.announce(DST)
+        wait_until(lambda: f"{DST} via {EXTERNAL} dev near" in router.kernel())
 
 
 # Old speakers, RFC 6793.

@@ -334,3 +334,23 @@ def test_connections_that_say_nothing_do_not_pile_up(router: Router) -> None:
         sock.close()
     with established(router, INTERNAL):
         assert router.state(INTERNAL) == "Established"
+
+
+def test_a_peer_that_knows_no_capabilities_gets_an_open_without(router: Router) -> None:
+    """RFC 5492, 3: after Unsupported Optional Parameter."""
+    with connected(router, EXTERNAL) as peer:
+        assert peer.next_kind() == "OPEN"
+        peer.say(message(3, b"\2\4"))
+        assert peer.ending() == "end"
+    with connected(router, EXTERNAL) as peer:
+        found = peer.next()
+        assert found is not None
+        assert found[1][9:] == b"\0"
+        peer.say(open_message(my_as=65003, router_id=EXTERNAL, hold=90, parameters=b""), KEEPALIVE)
+        assert peer.next_kind() == "KEEPALIVE"
+        wait_until(lambda: router.state(EXTERNAL) == "Established")
+        assert router.peer(EXTERNAL)["families"] == ["ipv4"]
+    with connected(router, EXTERNAL) as peer:
+        found = peer.next()
+        assert found is not None
+        assert len(found[1]) > 40

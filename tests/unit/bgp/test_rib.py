@@ -216,3 +216,15 @@ def test_every_accepted_path_can_be_shown_the_best_first() -> None:
     announce(rib, OTHER_TOR, "192.0.2.0/24", local_pref=200)
     ((dst, candidates),) = rib.paths()
     assert (str(dst), [each.peer for each in candidates]) == ("192.0.2.0/24", [OTHER_TOR.name, TOR.name])
+
+
+def test_a_next_hop_that_cannot_be_reached_is_refused_until_it_can() -> None:
+    rib = rib_with(TOR, OTHER_TOR)
+    announce(rib, TOR, "192.0.2.0/24", local_pref=200)
+    announce(rib, OTHER_TOR, "192.0.2.0/24")
+    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.250 from Global_10_0_0_250"]
+    rib.reach_by(lambda next_hop: next_hop != TOR.address)
+    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.251 from Global_10_0_0_251"]
+    assert rib.tally(TOR.name).refused == {"next-hop-unreachable": 1}
+    rib.reach_by(lambda _: True)
+    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.250 from Global_10_0_0_250"]
