@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from bgp.bfd.watch import (
@@ -25,12 +24,9 @@ from bgp.bfd.watch import (
     from_line,
     to_line,
 )
-from datastore.cancellation import end_if_cancelled
+from bgp.kept_line import KeptLine, Talk
 
 log = logging.getLogger(__name__)
-
-RETRY_S = 0.25
-"""Between two tries to connect to a socket that is not there or that nobody listens on."""
 
 
 class BfdLink:
@@ -40,59 +36,33 @@ class BfdLink:
         self.why_down = "not tried yet"
         self._hear, self._path = hear, path
         self._wanted: frozenset[Watch] | None = None
-        self._changed = asyncio.Event()
+        self._line = KeptLine(
+            Talk("it", str(path), self._open, to_line(Hello()), from_line, _check, self._take, self._on_state)
+        )
 
     def watch(self, wanted: frozenset[Watch]) -> None:
         """From now on exactly these."""
         if wanted != self._wanted:
             self._wanted = wanted
-            self._changed.set()
+            self._line.say(to_line(Watches(wanted)))
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self._talk()
-                why = "it closed the connection"
-            except (OSError, Malformed, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-                why = f"it does not answer at {self._path}: {error}"
-            end_if_cancelled()
-            if why != self.why_down:
-                log.warning("bfd.away why=%s", why)
-            self.why_down = why
-            await asyncio.sleep(RETRY_S)  # the one thing to wait for is that somebody listens, and nothing tells that
+        """Until cancelled."""
+        await self._line.run()
 
-    async def _talk(self) -> None:
-        reader, writer = await asyncio.open_unix_connection(str(self._path), limit=LONGEST_LINE_BYTES)
-        try:
-            writer.write(to_line(Hello()))
-            _check(from_line(await reader.readuntil(b"\n")))
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(str(self._path), limit=LONGEST_LINE_BYTES)
+
+    def _on_state(self, why: str) -> None:
+        if not why:
             log.info("bfd.connected")
-            self.why_down = ""
-            async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(self._send(writer), name="bfd watch")
-                await self._receive(reader)
-                sending.cancel()
-        except* (OSError, Malformed, asyncio.IncompleteReadError) as group:
-            raise group.exceptions[0] from None
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        elif why != self.why_down:
+            log.warning("bfd.away why=%s", why)
+        self.why_down = why
 
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            message = from_line(line)
-            if isinstance(message, SessionStatus):
-                self._hear(message)
-
-    async def _send(self, writer: asyncio.StreamWriter) -> None:
-        self._changed.set()
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            if self._wanted is not None:
-                writer.write(to_line(Watches(self._wanted)))
-                await writer.drain()
+    def _take(self, message: Message) -> None:
+        if isinstance(message, SessionStatus):
+            self._hear(message)
 
 
 def _check(message: Message) -> None:
