@@ -38,6 +38,7 @@ from felix.firewall.reconciler import Machine
 from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
 from felix.metrics import Commanded, Datastore, Figures, FlowCounters, Usage
+from felix.node_ipam import NodeIpam
 from felix.notes import Notes, overruled
 from felix.pods import Flows, Pods, Surroundings, Veths
 from felix.protection import Protection
@@ -47,15 +48,9 @@ from felix.settings import Settings
 from felix.startup.run import ReadMachine
 from felix.startup.standing import Standing
 from felix.tunnel_addresses import TunnelAddresses
-from felix.tunnel_ipam import TunnelIpam
 from felix.why import why_address
-from ipam.allocator import Allocator, Assigned
-from ipam.block import Holder
 from ipam.choose import NoPool
-from ipam.group_commit import GroupCommit
-from ipam.records import Contention, Records
-from ipam.release import Releaser
-from ipam.writer import BlockWriter
+from ipam.records import Contention
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -138,27 +133,16 @@ class Agent:
             on_pass=self._on_filtered,
             rng=world.random,
         )
-        self._writer = BlockWriter(Records(world.store))
-        self._commit, self._allocator, self._tunnels = self._addresses()
-        self._standing = Standing(
-            node,
-            world.store,
-            world.environ,
-            me=lambda: view.me,
-            read_machine=world.read_machine,
-            poll_s=address_poll_s,
-            random=world.random.random,
-            on_trouble=lambda why: self._report(Part.NODE, is_ready=True, why=why),
-        )
-        endpoints = LocalEndpoints(self._dataplane)
-        addresses = _Addresses(self._commit, self._allocator)
+        self._ipam = NodeIpam(node, world.store, facts=self._feed.facts, wall_ns=world.wall_ns)
+        self._tunnels = self._tunnel_addresses()
+        self._standing = self._standing_for(address_poll_s)
         pods = Pods(
             self._surroundings(),
             store=world.store,
-            addresses=addresses,
+            addresses=self._ipam,
             veths=world.veths,
             flows=world.flows,
-            local=endpoints,
+            local=LocalEndpoints(self._dataplane),
         )
         self.commands = Commands(pods, world.spool, self.health.why_not)
 
@@ -169,7 +153,7 @@ class Agent:
             "feed": self._feed.run(),
             "reconciler": self._dataplane.reconciler.run(),
             "bgp": self._bgp.run(),
-            "addresses": self._commit.run(),
+            "addresses": self._ipam.run(),
             "tunnels": self._tunnels.run(),
             "protection": self._protection.run(),
             "node": self._standing.run(),
@@ -227,23 +211,31 @@ class Agent:
 
     # --- parts that are put together from others -----------------------------------------------------------------
 
-    def _addresses(self) -> tuple[GroupCommit, Allocator, TunnelAddresses]:
-        store, wall_ns = self._world.store, self._world.wall_ns
-        records = Records(store)
-        writer = self._writer
-        allocator = Allocator(records, self._node, facts=self._feed.facts, wall_ns=wall_ns, writer=writer)
-        releaser = Releaser(store, writer, facts=self._feed.facts, wall_ns=wall_ns)
-        tunnels = TunnelAddresses(
+    def _tunnel_addresses(self) -> TunnelAddresses:
+        view = self._dataplane.view
+        return TunnelAddresses(
             self._node,
-            store,
-            TunnelIpam(self._node, store, allocator, releaser),
+            self._world.store,
+            self._ipam.tunnels,
             Receivers(self._dataplane, admits_members=lambda version: self._protection.is_current(version)),
             facts=self._feed.facts,
-            me=lambda: self._dataplane.view.me,
+            me=lambda: view.me,
             random=self._world.random.random,
             on_trouble=lambda why: self._report(Part.TUNNELS, is_ready=True, why=why),
         )
-        return GroupCommit(allocator, releaser), allocator, tunnels
+
+    def _standing_for(self, poll_s: float | None) -> Standing:
+        world, view = self._world, self._dataplane.view
+        return Standing(
+            self._node,
+            world.store,
+            world.environ,
+            me=lambda: view.me,
+            read_machine=world.read_machine,
+            poll_s=poll_s,
+            random=world.random.random,
+            on_trouble=lambda why: self._report(Part.NODE, is_ready=True, why=why),
+        )
 
     def _surroundings(self) -> Surroundings:
         view = self._dataplane.view
@@ -326,12 +318,7 @@ class Agent:
         self._report(Part.DATAPLANE, is_ready=is_ready, why="; ".join(problems))
 
     def _on_block(self, key: Key, block: IPAMBlock | None) -> None:
-        """Of another node's blocks there is no guess unless an address was taken from one."""
-        known = {names.of_cidr(each.cidr): each.cidr for each in self._writer.guesses}
-        if block is None and key.name in known:
-            self._writer.remember(known[key.name], None)
-        elif block is not None and (block.node == self._node or key.name in known):
-            self._writer.hear(block)
+        self._ipam.hear(key, block)
 
     def _on_touch(self, why: str) -> None:
         self._report(Part.DATASTORE, is_ready=not why, why=why)
@@ -347,17 +334,6 @@ class Agent:
             self._is_announced = True
             self._first_ready_s = _now() - self._started_s
             self._on_ready()
-
-
-class _Addresses:
-    """What pods.py asks of ipam: addresses in groups, and one by name."""
-
-    def __init__(self, commit: GroupCommit, allocator: Allocator) -> None:
-        self.assign, self.release = commit.assign, commit.release
-        self._allocator = allocator
-
-    async def assign_address(self, address: Address, holder: Holder) -> Assigned:
-        return await self._allocator.assign_address(address, holder)
 
 
 def _log_changes(applied: Sequence[Applied]) -> None:
