@@ -41,14 +41,19 @@ def own_lab() -> Iterator[Testbed]:
 @pytest.fixture(scope="session")
 def vxlan_lab() -> Iterator[Testbed]:
     """Three nodes with a pod each, in VXLAN. A test leaves it as it found it."""
-    labs = lab_of(cluster.Wish(name=_name("vxlan"), vxlan="Always"))
+    yield from furnished(cluster.Wish(name=_name("vxlan"), vxlan="Always"), "vxlan.calico")
+
+
+def furnished(wish: cluster.Wish, tunnel: str) -> Iterator[Testbed]:
+    """A lab with a pod on each node, when every node reaches every other through that device."""
+    labs = lab_of(wish)
     bed = next(labs)
     for node in bed.lab.nodes:
         bed.add_pod(node.name, "resident")
     others = len(bed.lab.nodes) - 1
     bed.eventually(
-        lambda: all(bed.routes(node.name).count(" dev vxlan.calico ") == others for node in bed.lab.nodes),
-        what="every node reaches every other through vxlan",
+        lambda: all(bed.routes(node.name).count(f" dev {tunnel} ") == others for node in bed.lab.nodes),
+        what=f"every node reaches every other through {tunnel}",
     )
     yield bed
     next(labs, None)

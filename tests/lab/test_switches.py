@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from lab import cluster
+from tests.lab.conftest import furnished
 from tests.lab.modes import calicoctl, circuit, has_switched, switch
 from tests.lab.testbed import Testbed
 
@@ -138,12 +142,29 @@ def test_a_tunnel_that_was_harmed_by_hand_is_repaired_within_a_second(vxlan_lab:
     vxlan_lab.eventually(lambda: _look(vxlan_lab) == before, what=f"repaired after ip {harm}", patience_s=2)
 
 
-def _look(lab: Testbed) -> list[str]:
+@pytest.fixture(scope="module")
+def ipip_lab() -> Iterator[Testbed]:
+    yield from furnished(cluster.Wish(name=f"t{os.getpid()}-ipip", ipip="Always"), "tunl0")
+
+
+@pytest.mark.uml
+@pytest.mark.parametrize(
+    "harm", ["link set tunl0 down", "link set tunl0 mtu 1300", "addr flush dev tunl0", "route flush dev tunl0"]
+)
+def test_tunl0_that_was_harmed_by_hand_is_repaired(ipip_lab: Testbed, harm: str) -> None:
+    """Its last address takes its routes with it, silently."""
+    before = _look(ipip_lab, "tunl0")
+    assert sum(" dev tunl0 " in line for line in before) >= 2
+    ipip_lab.run("node1", "ip", *harm.split())
+    ipip_lab.eventually(lambda: _look(ipip_lab, "tunl0") == before, what=f"repaired after ip {harm}", patience_s=10)
+
+
+def _look(lab: Testbed, tunnel: str = "vxlan.calico") -> list[str]:
     """All that stands on the tunnel, without what changes by itself."""
     device = lab.run("node1", "ip", "-d", "-o", "link", "show", may_fail=True)
     addresses = lab.run("node1", "ip", "-4", "-o", "addr", "show", may_fail=True)
     neighbours = lab.run("node1", "ip", "neigh", "show", "nud", "permanent")
     entries = lab.run("node1", "bridge", "fdb", "show", may_fail=True)
     lines = [*device.splitlines(), *addresses.splitlines(), *neighbours.splitlines(), *entries.splitlines()]
-    found = [line.partition(": ")[2] or line for line in lines if "vxlan.calico" in line]
+    found = [line.partition(": ")[2] or line for line in lines if tunnel in line]
     return [*sorted(found), *sorted(lab.routes("node1").splitlines())]
