@@ -213,7 +213,8 @@ def send_numbers(target: str, port: int, *, per_second: int = 1000, ready: Calla
         while not select.select([stopped], [], [], 0)[0]:
             due = int((time.monotonic() - started) * per_second)
             for number in range(sent, min(due + 1, sent + _LARGEST_BURST)):
-                _send(udp, number)
+                if not _send(udp, number):
+                    break
                 sent = number + 1
             _collect(udp, back, until=started + sent / per_second)
         _collect(udp, back, until=time.monotonic() + STRAY_PATIENCE_S)
@@ -221,11 +222,15 @@ def send_numbers(target: str, port: int, *, per_second: int = 1000, ready: Calla
     return {"sent": sent, "back": len(back), "missing": missing}
 
 
-def _send(udp: socket.socket, number: int) -> None:
+def _send(udp: socket.socket, number: int) -> bool:
+    """False when it must be tried again, because this end has no room for it: no network has lost it yet."""
     try:
         udp.send(number.to_bytes(8, "big"))
-    except (ConnectionRefusedError, OSError):
-        return  # counted as missing, because it does not come back
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # counted as missing, because it does not come back
+    return True
 
 
 def _collect(udp: socket.socket, back: set[int], *, until: float) -> None:
