@@ -95,7 +95,7 @@ def wait_for_all_blocks(lab: Testbed) -> None:
     "modes",
     [
         pytest.param(("vxlan", "vxlan CrossSubnet", "direct"), id="vxlan"),
-        pytest.param(("ipip", "vxlan CrossSubnet", "direct"), id="ipip", marks=pytest.mark.uml),
+        pytest.param(("ipip", "vxlan CrossSubnet", "direct"), id="ipip", marks=[pytest.mark.uml, pytest.mark.long]),
     ],
 )
 def test_what_a_plan_foretells_is_what_every_node_then_holds(
