@@ -9,44 +9,39 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from datastore.monitoring import exposition
+from datastore.monitoring.exposition import Family, Labels, Type
+
 Json = Mapping[str, Any]
-Labels = tuple[tuple[str, str], ...]
 Sample = tuple[Labels, float]
 
 
 def text(status: Json) -> str:
     peers = status["peers"]
-    lines = [
-        *_family("bgp_peers", "gauge", "Neighbours, by state.", _by_state(peers)),
-        *_family("bgp_peer_up", "gauge", "1 while the session is established.", _each(peers, _is_up)),
-        *_family("bgp_peer_established_total", "counter", "Sessions so far.", _each(peers, _of("timesEstablished"))),
-        *_family("bgp_peer_routes_received", "gauge", "Routes that it announces.", _each(peers, _of("received"))),
-        *_family("bgp_peer_routes_accepted", "gauge", "Those that are believed.", _each(peers, _of("accepted"))),
-        *_family("bgp_peer_routes_refused", "gauge", "Those that are not, by reason.", _refused(peers)),
-        *_family("bgp_peer_routes_advertised", "gauge", "Routes that it is told.", _each(peers, _of("advertised"))),
-        *_family("bgp_peer_routes_stale", "gauge", "Kept over its restart.", _each(peers, _of("stale"))),
-        *_family("bgp_peer_routes_left_out", "gauge", "Beyond what it may fill.", _each(peers, _of("leftOut"))),
-        *_family("bgp_peer_updates_total", "counter", "UPDATEs from it.", _each(peers, _of("updates"))),
-        *_family(
-            "bgp_peer_malformed_total", "counter", "Messages with errors from it.", _each(peers, _of("malformed"))
+    families = [
+        _family("bgp_peers", Type.GAUGE, "Neighbours, by state.", _by_state(peers)),
+        _family("bgp_peer_up", Type.GAUGE, "1 while the session is established.", _each(peers, _is_up)),
+        _family("bgp_peer_established_total", Type.COUNTER, "Sessions so far.", _each(peers, _of("timesEstablished"))),
+        _family("bgp_peer_routes_received", Type.GAUGE, "Routes that it announces.", _each(peers, _of("received"))),
+        _family("bgp_peer_routes_accepted", Type.GAUGE, "Those that are believed.", _each(peers, _of("accepted"))),
+        _family("bgp_peer_routes_refused", Type.GAUGE, "Those that are not, by reason.", _refused(peers)),
+        _family("bgp_peer_routes_advertised", Type.GAUGE, "Routes that it is told.", _each(peers, _of("advertised"))),
+        _family("bgp_peer_routes_stale", Type.GAUGE, "Kept over its restart.", _each(peers, _of("stale"))),
+        _family("bgp_peer_routes_left_out", Type.GAUGE, "Beyond what it may fill.", _each(peers, _of("leftOut"))),
+        _family("bgp_peer_updates_total", Type.COUNTER, "UPDATEs from it.", _each(peers, _of("updates"))),
+        _family(
+            "bgp_peer_malformed_total", Type.COUNTER, "Messages with errors from it.", _each(peers, _of("malformed"))
         ),
-        *_family("bgp_peer_bfd_up", "gauge", "1 while BFD hears it, of those watched.", _bfd(peers, _is_heard)),
-        *_family("bgp_peer_bfd_failures_total", "counter", "Sessions that BFD ended.", _bfd(peers, _of("failures"))),
-        *_family("bgp_refused_connections_total", "counter", "From strangers.", _strangers(status)),
-        *_family("bgp_recovering_from", "gauge", "Neighbours without End-of-RIB yet.", _recovering(status)),
+        _family("bgp_peer_bfd_up", Type.GAUGE, "1 while BFD hears it, of those watched.", _bfd(peers, _is_heard)),
+        _family("bgp_peer_bfd_failures_total", Type.COUNTER, "Sessions that BFD ended.", _bfd(peers, _of("failures"))),
+        _family("bgp_refused_connections_total", Type.COUNTER, "From strangers.", _strangers(status)),
+        _family("bgp_recovering_from", Type.GAUGE, "Neighbours without End-of-RIB yet.", _recovering(status)),
     ]
-    return "".join(lines)
+    return exposition.text(families)
 
 
-def _family(name: str, kind: str, what: str, samples: Iterable[Sample]) -> Iterator[str]:
-    yield f"# HELP {name} {what}\n# TYPE {name} {kind}\n"
-    for labels, value in samples:
-        written = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
-        yield f"{name}{{{written}}} {value:g}\n" if written else f"{name} {value:g}\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _family(name: str, kind: Type, about: str, samples: Iterable[Sample]) -> Family:
+    return Family(name, kind, about, dict(samples))
 
 
 def _labels(peer: Json) -> Labels:

@@ -14,14 +14,14 @@ from ipaddress import ip_network
 
 from controllers.evidence import Evidence, Network
 from controllers.findings import Suspect, What
+from datastore.monitoring import exposition
+from datastore.monitoring.exposition import Family, Labels, Type
 from datastore.resources import IPPool
 from ipam import block as blocks
 from ipam import choose
 from ipam.gc import Leak
 
 NO_POOL, NO_NODE, NO_AFFINITY = "no_ippool", "unknown_node", "no_affinity"
-
-Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +38,21 @@ class Figures:
 
 
 def text(figures: Figures) -> str:
-    return "".join(
+    return exposition.text(
         [
-            *_family("ipam_allocations_in_use", "gauge", "IPs currently allocated in IPAM.", _allocations(figures)),
-            *_family(
-                "ipam_allocations_borrowed", "gauge", "IPs allocated from another node's block.", _borrowed(figures)
+            Family("ipam_allocations_in_use", Type.GAUGE, "IPs currently allocated in IPAM.", _allocations(figures)),
+            Family(
+                "ipam_allocations_borrowed", Type.GAUGE, "IPs allocated from another node's block.", _borrowed(figures)
             ),
-            *_family("ipam_blocks", "gauge", "IPAM blocks of each pool.", _blocks(figures)),
-            *_family("ipam_allocations_gc_candidates", "gauge", "Allocations that look leaked.", _candidates(figures)),
-            *_family("ipam_allocations_gc_reclamations", "counter", "Allocations reclaimed.", _reclaimed(figures)),
-            *_family("ipam_ippool_size", "gauge", "Addresses in the pool.", _sizes(figures)),
-            *_family("tortie_controllers_releases", "counter", "What was given back, by what it was.", _all(figures)),
-            *_family("tortie_controllers_failures", "counter", "Passes cut short.", {(): figures.failures}),
-            *_family("tortie_controllers_leads", "gauge", "1 while this replica works.", {(): int(figures.leads)}),
+            Family("ipam_blocks", Type.GAUGE, "IPAM blocks of each pool.", _blocks(figures)),
+            Family("ipam_allocations_gc_candidates", Type.GAUGE, "Allocations that look leaked.", _candidates(figures)),
+            Family("ipam_allocations_gc_reclamations", Type.COUNTER, "Allocations reclaimed.", _reclaimed(figures)),
+            Family("ipam_ippool_size", Type.GAUGE, "Addresses in the pool.", _sizes(figures)),
+            Family("tortie_controllers_releases", Type.COUNTER, "What was given back, by what it was.", _all(figures)),
+            Family("tortie_controllers_failures", Type.COUNTER, "Passes cut short.", {(): figures.failures}),
+            Family("tortie_controllers_leads", Type.GAUGE, "1 while this replica works.", {(): int(figures.leads)}),
         ]
     )
-
-
-def _family(name: str, kind: str, what: str, values: Mapping[Labels, int]) -> Iterator[str]:
-    yield f"# HELP {name} {what}\n# TYPE {name} {kind}\n"
-    for labels, value in sorted(values.items()):
-        told = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
-        yield f"{name}{{{told}}} {value}\n" if told else f"{name} {value}\n"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _allocations(figures: Figures) -> Counter[Labels]:

@@ -13,8 +13,8 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
+from datastore.monitoring.http import NOT_FOUND, Answer, serve
 from felix.health import Health
-from felix.http import NOT_FOUND, Answer, serve
 
 Why = Callable[[IPv4Address | IPv6Address], str]
 Notes = Callable[[], Sequence[str]]

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from datastore.monitoring.durations import Durations
+from datastore.monitoring.exposition import NO_LABELS, Family, Labels, Type
 from datastore.resources import IPAMBlock, IPPool
-from felix.durations import Durations
-from felix.exposition import NO_LABELS, Family, Labels, Type
 from felix.fib.mirror import Mirror
 from felix.fib.model import Desired, RouteKey
 from felix.fib.owner import Ownership, is_ours

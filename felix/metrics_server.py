@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from felix.http import NOT_FOUND, Answer, serve
+from datastore.monitoring.http import NOT_FOUND, Answer, serve
 from felix.settings import ClientAuth, Settings
 
 RETRY_S = 30.0

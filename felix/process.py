@@ -18,8 +18,9 @@ from contextlib import suppress
 from functools import partial
 
 from datastore.events import herald_of
+from datastore.monitoring import exposition
 from datastore.store import Store
-from felix import conflicts, exposition, health_server, metrics, probes, process_usage
+from felix import conflicts, health_server, metrics, probes, process_usage
 from felix.agent import Agent, World
 from felix.bgp_client import UnixLine
 from felix.cni import result

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NoReturn, Protocol
 
+from datastore.monitoring.durations import Durations
 from datastore.store import StoreError
 from felix.cni import result
 from felix.cni.request import VERSIONS, CniError, Code, Command, NetConf, Request, read
 from felix.cni.result import Interface
-from felix.durations import Durations
 from ipam.records import Contention
 
 RETRY_S = 10.0

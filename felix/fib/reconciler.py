@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 
-from felix.durations import Durations
+from datastore.monitoring.durations import Durations
 from felix.fib.claimant import Claimant
 from felix.fib.failures import Failures
 from felix.fib.journal import Journal, JournalUnavailable

@@ -7,8 +7,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from datastore.monitoring import exposition
 from datastore.resource import Resource
-from felix import exposition, metrics
+from felix import metrics
 from felix.process_usage import read
 from tests.sim.cluster import SimCluster
 from tests.sim.rest import check_rest

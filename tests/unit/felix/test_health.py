@@ -2,9 +2,9 @@
 
 import asyncio
 
+from datastore.monitoring.http import path_of, rendered
 from felix.health import Health, Part
 from felix.health_server import Asked, answer
-from felix.http import path_of, rendered
 
 
 def ask(health: Health, request: bytes, *, speaker: str = "") -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from felix.durations import Durations
+from datastore.monitoring.durations import Durations
 
 Labels = tuple[tuple[str, str], ...]
 NO_LABELS: Labels = ()

@@ -12,9 +12,14 @@ LONGEST_REQUEST_BYTES = 4096
 PATIENCE_S = 5.0
 
 
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+"""Of Prometheus' text, and good for any other."""
+
+
 class Answer(NamedTuple):
     status: HTTPStatus
     text: str
+    kind: str = METRICS
 
 
 NOT_FOUND = Answer(HTTPStatus.NOT_FOUND, "404 page not found\n")
@@ -47,6 +52,6 @@ def path_of(request: bytes) -> str:
 
 
 def rendered(answer: Answer) -> bytes:
-    status, text = answer
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+    status, text, kind = answer
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(text.encode())}\r\nConnection: close\r\n\r\n{text}".encode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from felix.durations import Durations
-from felix.exposition import NO_LABELS, Family, Type, text
+from datastore.monitoring.durations import Durations
+from datastore.monitoring.exposition import NO_LABELS, Family, Type, text
 from felix.process_usage import read
 
 
