@@ -1,19 +1,19 @@
 """The control socket that looks like BIRD 1's: a line in, a reply out, on any number of connections.
 
-What is said stands in :mod:`bgp.status`; this only carries it. The socket's file is replaced at the start, since a
-process that was killed leaves its own behind, and stays at the end, when a successor may have replaced it already.
+What is said stands in :mod:`bgp.status`, the socket's own life in :mod:`bgp.unix_server`; this only carries it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from bgp import way_out
+from bgp import unix_server, way_out
 from bgp.status import BANNER, SpeakerStatus, answer
 from bgp.transport import Address
 
@@ -23,30 +23,14 @@ LONGEST_COMMAND_BYTES = 1024
 _KERNEL_TABLE = Path("/proc/net/route")
 
 
-@asynccontextmanager
-async def serving(path: Path, status: Callable[[], SpeakerStatus]) -> AsyncIterator[None]:
+def serving(path: Path, status: Callable[[], SpeakerStatus]) -> AbstractAsyncContextManager[None]:
     """Answer on the socket at ``path`` until the block ends. Raises OSError when it cannot be made."""
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await _talk(reader, writer, status)
-        except (ConnectionError, ValueError):  # gone, or a line without an end
-            pass
-        finally:
-            writer.close()
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(talk, path, limit=LONGEST_COMMAND_BYTES)
-    path.chmod(0o660)
-    try:
-        yield
-    finally:
-        server.close()
+    talk = partial(_talk, status)
+    return unix_server.serving(path, talk, mode=0o660, longest_line_bytes=LONGEST_COMMAND_BYTES)
 
 
 async def _talk(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: Callable[[], SpeakerStatus]
+    status: Callable[[], SpeakerStatus], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     writer.write(BANNER.encode())
     while line := await reader.readline():

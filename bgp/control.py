@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+
+from bgp import unix_server
 
 Request = Mapping[str, Any]
 Commands = Mapping[str, Callable[[Request], Any]]
@@ -21,28 +23,15 @@ SOCKET_NAME = "bgp.ctl"
 LONGEST_REQUEST_BYTES = 1 << 20
 
 
-@asynccontextmanager
-async def serving(path: Path, commands: Commands) -> AsyncIterator[None]:
+def serving(path: Path, commands: Commands) -> AbstractAsyncContextManager[None]:
     """Answer at ``path`` until the block ends. Raises OSError when it cannot be made."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                writer.write(json.dumps(answer(line, commands), separators=(",", ":")).encode() + b"\n")
-                await writer.drain()
-        except (ConnectionError, ValueError):  # gone, or a line without an end
-            pass
-        finally:
-            writer.close()
+        while line := await reader.readline():
+            writer.write(json.dumps(answer(line, commands), separators=(",", ":")).encode() + b"\n")
+            await writer.drain()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(talk, path, limit=LONGEST_REQUEST_BYTES)
-    path.chmod(0o600)
-    try:
-        yield
-    finally:
-        server.close()
+    return unix_server.serving(path, talk, mode=0o600, longest_line_bytes=LONGEST_REQUEST_BYTES)
 
 
 def answer(line: bytes, commands: Commands) -> Mapping[str, Any]:
