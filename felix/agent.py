@@ -39,7 +39,7 @@ from felix.health import Health, Part
 from felix.local_endpoints import LocalEndpoints
 from felix.metrics import Commanded, Datastore, Figures, FlowCounters, Usage
 from felix.node_ipam import NodeIpam
-from felix.notes import Notes, overruled
+from felix.notes import Notes, asked_of, overruled
 from felix.pods import Flows, Pods, Surroundings, Veths
 from felix.protection import Protection
 from felix.reach import local
@@ -105,6 +105,7 @@ class Agent:
     ) -> None:
         self._node, self._world = node, world
         self.notes = Notes(lambda event: world.herald.announce(event, reporter="calico-node", host=node))
+        self._asked = tuple(asked_of(world.environ))
         self._on_ready, self._is_announced = on_ready, False
         self._on_settings = on_settings
         self._started_s = 0.0
@@ -273,7 +274,7 @@ class Agent:
         view = self._dataplane.view
         if view.can_place_remote:
             self._report_mtu()
-            self.notes.report("pools", overruled(view.pools.values(), self._world.environ))
+            self.notes.report("pools", overruled(view.pools.values(), self._asked))
             self._on_settings(view.settings)
             self._report(Part.CONFIGURATION, is_ready=True, why="; ".join(view.configured.troubles))
 

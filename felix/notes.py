@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from ipaddress import ip_network
 
 from datastore.events import Event
@@ -28,19 +29,24 @@ _ANY_ULA = ip_network("fd00::/48")
 Announce = Callable[[Event], Awaitable[None]]
 
 
-def overruled(pools: Iterable[IPPool], environ: Environ) -> Iterator[Event]:
-    """What the environment says of the first pools while they are otherwise: it counts when a pool is made, and later
-    only where nobody has edited it.
+def asked_of(environ: Environ) -> Iterator[edits.Asked]:
+    """What the environment says of the first pools."""
+    for version in (4, 6):
+        with suppress(BadEnvironment):  # start-up says so, and ends
+            asked = edits.asked(environ, version, ula=_ANY_ULA)
+            if asked.given:
+                yield asked
+
+
+def overruled(pools: Iterable[IPPool], asked: Iterable[edits.Asked]) -> Iterator[Event]:
+    """What is asked for while the pools are otherwise: it counts when a pool is made, and later only where nobody has
+    edited it.
     """
     known = list(pools)
-    for version in (4, 6):
-        try:
-            asked = edits.asked(environ, version, ula=_ANY_ULA)
-        except BadEnvironment:
-            continue  # start-up says so, and ends
-        if asked.pool is not None and asked.given:
-            about = Key("IPPool", asked.pool.name)
-            yield from (Event(about, "EditWins", line) for line in edits.plan(asked, known).overruled)
+    for each in asked:
+        if each.pool is not None:
+            about = Key("IPPool", each.pool.name)
+            yield from (Event(about, "EditWins", line) for line in edits.plan(each, known).overruled)
 
 
 class Notes:

@@ -9,7 +9,7 @@ import pytest
 from datastore.events import Event
 from datastore.resource import Key
 from datastore.store import Forbidden, StoreError, Unavailable
-from felix.notes import PAUSE_S, Notes, overruled
+from felix.notes import PAUSE_S, Notes, asked_of, overruled
 from tests.clusters import pool
 from tests.virtual_time import virtually
 
@@ -78,7 +78,7 @@ async def test_an_event_that_may_not_be_told_holds_up_no_other(caplog: pytest.Lo
 
 def test_an_edit_that_wins_over_the_environment_is_told_with_both_values_and_the_command() -> None:
     environ = {"CALICO_IPV4POOL_CIDR": "10.244.0.0/16", "CALICO_IPV4POOL_VXLAN": "Never"}
-    (event,) = overruled([pool(vxlanMode="Always")], environ)
+    (event,) = overruled([pool(vxlanMode="Always")], asked_of(environ))
     assert event.about == Key("IPPool", "default-ipv4-ippool")
     assert event.text == (
         "pool default-ipv4-ippool keeps vxlanMode Always, as somebody has set it; CALICO_IPV4POOL_VXLAN says Never. "
@@ -87,5 +87,5 @@ def test_an_edit_that_wins_over_the_environment_is_told_with_both_values_and_the
 
 
 def test_what_the_environment_does_not_say_is_not_held_against_a_pool() -> None:
-    assert list(overruled([pool(vxlanMode="Always")], {"CALICO_IPV4POOL_CIDR": "10.244.0.0/16"})) == []
-    assert list(overruled([pool(vxlanMode="Always")], {})) == []
+    assert list(overruled([pool(vxlanMode="Always")], asked_of({"CALICO_IPV4POOL_CIDR": "10.244.0.0/16"}))) == []
+    assert list(overruled([pool(vxlanMode="Always")], asked_of({}))) == []
