@@ -12,7 +12,6 @@ import csv
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -121,13 +120,6 @@ def write_tokens(folder: Path, tokens: Mapping[str, str]) -> None:
         for user, token in tokens.items():
             groups = "system:masters" if user == ADMIN else "calico"
             writer.writerow([token, user, user, groups])
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _find(program: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from datastore.etcd_settings import Credentials, Endpoint, EtcdSettings
+from lab.ports import free_port
 
 PROGRAMS = ("etcd", "etcdctl")
 BEGIN_PATIENCE_S = 20.0
@@ -25,13 +25,6 @@ def needs_etcd() -> None:
     for program in PROGRAMS:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (Debian: etcd-server, etcd-client)")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def etcd_command(name: str, folder: Path, client: Endpoint, peer: Endpoint, *more: str) -> list[str]:

@@ -32,8 +32,9 @@ from datastore.store import (
     Unavailable,
     Update,
 )
+from lab.ports import free_port
 from tests.contract.words import PATIENCE_S, first_of, pool, pool_key, take, take_changes
-from tests.etcd_server import EtcdServer, free_port, needs_etcd, shared_server
+from tests.etcd_server import EtcdServer, needs_etcd, shared_server
 
 pytestmark = pytest.mark.server
 

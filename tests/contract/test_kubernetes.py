@@ -36,7 +36,8 @@ from datastore.store import (
     Unavailable,
 )
 from datastore.table import Table
-from lab.apiserver import ADMIN, NODE, free_port
+from lab.apiserver import ADMIN, NODE
+from lab.ports import free_port
 from manifests.crds import definition, definitions
 from tests.contract.words import PATIENCE_S, first_of, take
 from tests.servers.kubernetes import KubeServer, strict_server

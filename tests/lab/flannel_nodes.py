@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datastore.etcd_settings import Endpoint
-from tests.etcd_server import EtcdServer, free_port, needs_etcd
+from lab.ports import free_port
+from tests.etcd_server import EtcdServer, needs_etcd
 from tests.lab.namespace import Elsewhere, ip, other_network, private_network
 
 PREFIX = "/coreos.com/network"

@@ -26,7 +26,8 @@ from datastore.kubernetes.store import KubernetesStore
 from datastore.kubernetes.trouble import Asked
 from datastore.resource import KINDS, Key
 from lab import apiserver
-from lab.apiserver import ADMIN, free_port
+from lab.apiserver import ADMIN
+from lab.ports import free_port
 from manifests.crds import definitions
 
 Json = dict[str, Any]

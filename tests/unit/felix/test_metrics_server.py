@@ -15,7 +15,7 @@ import pytest
 
 from felix.metrics_server import MetricsServer, Place, place_of
 from felix.settings import ClientAuth, Settings
-from tests.etcd_server import free_port
+from lab.ports import free_port
 
 HERE = "127.0.0.1"
 
