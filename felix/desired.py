@@ -6,13 +6,14 @@ the nearest wins: a pod of this node, then a block of this node, then what other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from felix import tunnel_devices
 from felix.atlas import Atlas
 from felix.choose import source_for
 from felix.encap.way import NoWay
+from felix.fib import rp_filter
 from felix.fib.model import Desired, Network, Route, RouteKey, Why
 from felix.reach import blocks, local
 from felix.reach.reach import Reach, Source
@@ -32,7 +33,6 @@ _POD_SYSCTLS = {
         "net/ipv6/conf/{}/forwarding": "1",
     },
 }
-_LOOSE = "net/ipv4/conf/{}/rp_filter"
 _NODE_SYSCTLS = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 _Placed = tuple[Route, Why] | Why | None
@@ -66,7 +66,9 @@ class Desirer:
             routes[route.key] = (route, why)
             pending.pop(route.dst, None)
         tunnels = dict(tunnel_devices.wanted(view))
-        return Desired(routes, pending, _devices_up(view), dict(_sysctls(view, tunnels)), tunnels)
+        return Desired(
+            routes, pending, _devices_up(view), dict(_sysctls(view, tunnels)), dict(_lenient(view, tunnels)), tunnels
+        )
 
     def _remote(self, view: View) -> Iterator[tuple[Network, _Placed]]:
         """What other nodes and external neighbours have."""
@@ -104,10 +106,17 @@ def _devices_up(view: View) -> dict[str, Why]:
 def _sysctls(view: View, tunnels: Iterable[str]) -> Iterator[tuple[str, tuple[str, Why]]]:
     yield _NODE_SYSCTLS[4], ("1", _FORWARDING)
     for device in tunnels:
-        yield _LOOSE.format(device), ("2", Why("packets may come through it that are answered another way"))
+        yield rp_filter.PATH.format(device), ("2", Why("packets may come through it that are answered another way"))
     for endpoint in local.endpoints(view):
         why = Why(f"pod {local.pod_name(endpoint)}")
         for version in sorted({network.version for network in endpoint.networks}):
             yield _NODE_SYSCTLS[version], ("1", _FORWARDING)
             for path, value in _POD_SYSCTLS[version].items():
                 yield path.format(endpoint.device), (value, why)
+
+
+def _lenient(view: View, tunnels: Mapping[str, object]) -> Iterator[tuple[str, Why]]:
+    """A node that has not seen an edit, or cannot take part, sends as it did, and is answered through a tunnel."""
+    if tunnels and view.me is not None and (own := view.me.ipv4) is not None:
+        for device in (one.device for one in view.surroundings.addresses if one.address == own.ip):
+            yield device, Why("packets that are answered through a tunnel may come through it")

@@ -246,14 +246,16 @@ class Desired:
 
     ``devices_up``: pods' devices, which must be up; no device but these and tunnels is raised or lowered.
     ``tunnels``: by name, whole with address and entries.
-    ``sysctls``: path below /proc/sys, with slashes, to its value. ``pending``: destinations that somebody has, but
-    that we cannot send to now, and why not. What the kernel still holds for them stays.
+    ``sysctls``: path below /proc/sys, with slashes, to its value. ``lenient``: devices that must not be strict about
+    the way back (rp_filter); one that does not look at it at all stays so. ``pending``: destinations that somebody has,
+    but that we cannot send to now, and why not. What the kernel still holds for them stays.
     """
 
     routes: Mapping[RouteKey, tuple[Route, Why]] = field(default_factory=dict)
     pending: Mapping[Network, Why] = field(default_factory=dict)
     devices_up: Mapping[str, Why] = field(default_factory=dict)
     sysctls: Mapping[str, tuple[str, Why]] = field(default_factory=dict)
+    lenient: Mapping[str, Why] = field(default_factory=dict)
     tunnels: Mapping[str, tuple[TunnelDevice, Why]] = field(default_factory=dict)
 
 

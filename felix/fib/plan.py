@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
-from felix.fib import tunnel_plan
+from felix.fib import rp_filter, tunnel_plan
 from felix.fib.foothold import footholds
 from felix.fib.model import (
     Actual,
@@ -119,6 +119,7 @@ def plan(
             *tunnel_plan.makes(desired, actual),
             *(RaiseLink(device) for device in sorted(raised)),
             *_sysctl_writes(desired, actual),
+            *rp_filter.writes(desired, actual),
             *sorted(writes.ops, key=_most_specific_first),
         ),
         removals=tuple(removals),

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from datastore.monitoring.durations import Durations
+from felix.fib import rp_filter
 from felix.fib.claimant import Claimant
 from felix.fib.failures import Failures
 from felix.fib.journal import Journal, JournalUnavailable
@@ -270,7 +271,7 @@ class Reconciler:
     def _refresh(self) -> None:
         self._refresh_at = self._now() + self._refresh_s * self._rng.uniform(0.9, 1.1)
         self._mirror.is_stale = True
-        self._mirror.learn_sysctls(self._kernel.read_sysctls(self.desired.sysctls.keys()))
+        self._mirror.learn_sysctls(self._kernel.read_sysctls(_sysctls_of(self.desired)))
 
     async def _read_until_it_holds_still(self) -> None:
         for _ in range(_READ_ATTEMPTS):
@@ -319,7 +320,7 @@ class Reconciler:
             self._wake.set()  # other people's changes may be among them: look once more
 
     def _learn_missing_sysctls(self, desired: Desired) -> None:
-        missing = desired.sysctls.keys() - self._mirror.actual.sysctls.keys()
+        missing = _sysctls_of(desired) - self._mirror.actual.sysctls.keys()
         if missing:
             self._mirror.learn_sysctls(self._kernel.read_sysctls(missing))
 
@@ -368,7 +369,8 @@ class Reconciler:
             case RaiseLink(device):
                 return self.desired.devices_up.get(device) or self._why_tunnel(device)
             case WriteSysctl(path):
-                return found[1] if (found := self.desired.sysctls.get(path)) is not None else None
+                found = self.desired.sysctls.get(path)
+                return found[1] if found is not None else rp_filter.why(self.desired, path)
             case MakeTunnel(tunnel):
                 return self._why_tunnel(tunnel.name)
             case ChangeTunnel(device):
@@ -406,6 +408,10 @@ class Reconciler:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _sysctls_of(desired: Desired) -> set[str]:
+    return desired.sysctls.keys() | rp_filter.paths(desired)
 
 
 def _is_unclaimed(op: Op, decided: Plan) -> bool:

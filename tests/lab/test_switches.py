@@ -89,6 +89,20 @@ def test_a_node_that_sees_the_edit_much_later_loses_nothing(own_lab: Testbed) ->
     assert flow.lost == 0
 
 
+def test_with_an_uplink_that_is_strict_about_the_way_back_nothing_is_lost(own_lab: Testbed) -> None:
+    """As on CentOS. A node that has not seen the edit sends as before, and is answered the other way."""
+    for node in ("node1", "node2"):
+        own_lab.run(node, "sh", "-c", "for it in all ens33; do echo 1 > /proc/sys/net/ipv4/conf/$it/rp_filter; done")
+    with own_lab.pods(A, B, FAR), own_lab.flow(A, B) as flow:
+        for mode in ("vxlan", "direct"):
+            own_lab.pause("node2", "felix")
+            switch(own_lab, mode)
+            time.sleep(1)
+            own_lab.resume("node2", "felix")
+            wait_for(own_lab, mode)
+    assert flow.lost == 0
+
+
 def test_a_node_that_restarts_in_the_middle_loses_nothing(own_lab: Testbed) -> None:
     with own_lab.pods(A, B, FAR), own_lab.flow(A, B) as flow:
         for mode in ("vxlan", "direct"):

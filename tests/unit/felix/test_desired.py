@@ -207,13 +207,14 @@ def test_two_pools_of_different_modes_live_on_one_node() -> None:
 
 def test_a_tunnel_device_is_wanted_as_soon_as_its_address_is_held() -> None:
     view = view_of(pool(vxlanMode="Always"), pool("10.245.0.0/16", "p2", ipipMode="Always"), *RECEIVERS)
-    assert desire(view).tunnels == {}
+    assert (desire(view).tunnels, desire(view).lenient) == ({}, {})
     view.hold({Tunnel.IPIP: address("10.245.166.128"), Tunnel.VXLAN: address("10.244.166.128"), Tunnel.VXLAN_V6: None})
     desired = desire(view)
     assert {name: (str(device.address), device.mtu_bytes) for name, (device, _) in desired.tunnels.items()} == {
         "tunl0": ("10.245.166.128", 1480),
         "vxlan.calico": ("10.244.166.128", 1450),
     }
+    assert list(desired.lenient) == ["ens33"]
     vxlan, why = desired.tunnels["vxlan.calico"]
     assert str(why) == "pool default-ipv4-ippool may be reached through it"
     assert (vxlan.mac, str(vxlan.vxlan)) == (

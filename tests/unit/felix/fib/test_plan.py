@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
+import pytest
+
 from felix.fib.model import (
     Actual,
     DeleteRoute,
@@ -175,6 +177,18 @@ def test_a_sysctl_is_written_where_it_is_and_differs() -> None:
     assert str(decide(wanted(), found(sysctls={"net/ipv4/ip_forward": "0"}))) == "sysctl net/ipv4/ip_forward=1\n"
     both = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/cali1/proxy_arp": "0"}
     assert str(decide(wanted(), found(sysctls=both))) == "sysctl net/ipv4/conf/cali1/proxy_arp=1\n"
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "own", "written"),
+    [("1", "1", True), ("1", "0", True), ("0", "1", True), ("0", "0", False), ("1", "2", False), ("2", "1", False)],
+)
+def test_a_device_that_is_strict_about_the_way_back_is_made_loose_and_no_other(
+    everywhere: str, own: str, written: bool
+) -> None:
+    sysctls = {"net/ipv4/conf/all/rp_filter": everywhere, "net/ipv4/conf/ens33/rp_filter": own}
+    decided = decide(Desired(lenient={"ens33": WHY}), found(sysctls=sysctls))
+    assert str(decided) == ("sysctl net/ipv4/conf/ens33/rp_filter=2\n" if written else "")
 
 
 def test_routes_that_nobody_could_recognise_are_named_for_the_journal() -> None:
