@@ -106,6 +106,7 @@ class Agent:
         self._node, self._world = node, world
         self.notes = Notes(lambda event: world.herald.announce(event, reporter="calico-node", host=node))
         self._asked = tuple(asked_of(world.environ))
+        self._large_pods: tuple[mtu.LargePod, ...] = ()
         self._on_ready, self._is_announced = on_ready, False
         self._on_settings = on_settings
         self._started_s = 0.0
@@ -130,7 +131,7 @@ class Agent:
         self._protection = Protection(
             view,
             world.filters,
-            has_large_pods=lambda: bool(self._large_pods()),
+            has_large_pods=lambda: bool(self._large_pods),
             on_pass=self._on_filtered,
             rng=world.random,
         )
@@ -270,10 +271,10 @@ class Agent:
     def _on_change(self) -> None:
         self._standing.changed()
         self._tunnels.changed()
-        self._protection.update()
         view = self._dataplane.view
         if view.can_place_remote:
             self._report_mtu()
+            self._protection.update()
             self.notes.report("pools", overruled(view.pools.values(), self._asked))
             self._on_settings(view.settings)
             self._report(Part.CONFIGURATION, is_ready=True, why="; ".join(view.configured.troubles))
@@ -284,14 +285,11 @@ class Agent:
 
     def _report_mtu(self) -> None:
         """Pods keep the MTU that they were born with; those that have more than is offered now are named."""
-        large = self._large_pods()
-        troubles = [self._world.offer_mtu(self._offered_mtu_bytes()), *(str(pod) for pod in large)]
+        offered_bytes, links = self._offered_mtu_bytes(), self._dataplane.reconciler.mirror.actual.links.values()
+        self._large_pods = mtu.too_large(local.endpoints(self._dataplane.view), links, offered_bytes)
+        troubles = [self._world.offer_mtu(offered_bytes), *map(str, self._large_pods)]
         self._report(Part.MTU, is_ready=True, why="; ".join(filter(None, troubles)))
-        self.notes.report("mtu", (pod.event() for pod in large))
-
-    def _large_pods(self) -> tuple[mtu.LargePod, ...]:
-        links = self._dataplane.reconciler.mirror.actual.links.values()
-        return mtu.too_large(local.endpoints(self._dataplane.view), links, self._offered_mtu_bytes())
+        self.notes.report("mtu", (pod.event() for pod in self._large_pods))
 
     def _on_filtered(self) -> None:
         """A node whose packet filter cannot be written still routes; it takes no encapsulated packets."""
