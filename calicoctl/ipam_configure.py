@@ -81,7 +81,11 @@ async def _set(store: Store, fields: Mapping[str, Any]) -> None:
     raise Failure(f"error: {Conflict(_KEY)}")
 
 
-_DEFAULTS: Mapping[str, Any] = {"strictAffinity": False, "autoAllocateBlocks": True}
+_DEFAULTS: Mapping[str, Any] = {
+    "strictAffinity": False,
+    "autoAllocateBlocks": True,
+    "kubeVirtVMAddressPersistence": "Enabled",
+}
 """What upstream always writes."""
 
 

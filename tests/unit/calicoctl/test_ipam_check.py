@@ -339,12 +339,13 @@ def settings(shell: Shell) -> dict[str, Any]:
     return dict(found.spec)
 
 
-def test_only_what_is_asked_for_is_set(shell: Shell) -> None:
+def test_only_what_is_asked_for_is_set_beside_what_upstream_always_writes(shell: Shell) -> None:
     assert shell("ipam configure --strictaffinity=true --max-blocks-per-host=4").status == 0
     assert shell("ipam configure --ip-cooldown-seconds=30").status == 0
     assert settings(shell) == {
         "strictAffinity": True,
         "autoAllocateBlocks": True,
+        "kubeVirtVMAddressPersistence": "Enabled",
         "maxBlocksPerHost": 4,
         "ipCooldownSeconds": 30,
     }

@@ -106,7 +106,11 @@ def test_the_text_has_upstreams_three_parts_and_its_kinds_in_upstreams_order(old
     ]
     assert json.loads(addresses)["config"] == {
         "Key": "/calico/ipam/v2/config",
-        "Value": {"strict_affinity": True, "auto_allocate_blocks": True},
+        "Value": {
+            "strict_affinity": True,
+            "auto_allocate_blocks": True,
+            "kubeVirtVMAddressPersistence": "Enabled",
+        },
         "TTL": 0,
     }
 
