@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lab import control_plane, flannel, namespaces
 from lab.node import LabError, environment_of
-from lab.state import LabState, NodeState, folder
+from lab.state import LabState, NodeState, folder, locked
 
 CONFLIST = Path("/etc/cni/net.d/10-calico.conflist")
 PLUGIN_PATH = "/opt/cni/bin:/usr/lib/cni"
@@ -78,7 +78,7 @@ def add_pod(
         if control_plane.is_used(lab):
             control_plane.remove_pod(lab, namespace, name)
         raise
-    _save(lab, node, [*pods(lab, node), pod])
+    _record(lab, node, lambda known: [*known, pod])
     return result
 
 
@@ -86,7 +86,7 @@ def delete_pod(lab: LabState, node: NodeState, wanted: str) -> None:
     pod = find(lab, node, wanted)
     run_chain(lab, node, pod, "DEL")
     _run(lab, node, ["ip", "netns", "del", pod.netns])
-    _save(lab, node, [each for each in pods(lab, node) if each != pod])
+    _record(lab, node, lambda known: [each for each in known if each != pod])
     if control_plane.is_used(lab):
         control_plane.remove_pod(lab, pod.namespace, pod.name)
 
@@ -176,5 +176,10 @@ def _list_path(lab: LabState, node: NodeState) -> Path:
     return folder(lab.name) / "nodes" / node.name / "pods.json"
 
 
-def _save(lab: LabState, node: NodeState, wanted: list[Pod]) -> None:
-    _list_path(lab, node).write_text(json.dumps([asdict(pod) for pod in wanted]))
+def _record(lab: LabState, node: NodeState, change: Callable[[list[Pod]], list[Pod]]) -> None:
+    """Others may add pods at the same moment."""
+    path = _list_path(lab, node)
+    fresh = path.with_suffix(".new")
+    with locked(lab.name):
+        fresh.write_text(json.dumps([asdict(pod) for pod in change(pods(lab, node))]))
+        fresh.replace(path)
