@@ -40,11 +40,11 @@ def _check_workload_port(port: Json) -> Iterable[Flaw]:
 
 
 def _check_nat(nat: Json) -> Iterable[Flaw]:
-    inside, outside = _address(nat["internalIP"]), _address(nat["externalIP"])
-    for address in (inside, outside):
-        if address is None:
+    inside, outside = _version(nat["internalIP"]), _version(nat["externalIP"])
+    for version in (inside, outside):
+        if version is None:
             yield Flaw("InternalIP", "invalid IP address", nat["externalIP"])
-    if inside and outside and inside.version != outside.version:
+    if None not in (inside, outside) and inside != outside:
         yield Flaw("ExternalIP", "mismatched IP versions", nat["externalIP"])
 
 
@@ -84,6 +84,14 @@ def _address(text: str) -> Address | None:
         return read_cidr_or_address(text)[0]
     except ValueError:
         return None
+
+
+def _version(text: str) -> int | None:
+    """Of IP; Go takes no text at all for an address of none."""
+    if not text:
+        return 0
+    address = _address(text)
+    return address.version if address else None
 
 
 def _network(text: str) -> Network | None:
