@@ -47,6 +47,7 @@ from bgp.transport import TcpNetwork
 from bgp.view import KINDS, View
 from datastore.follow import Batch, follow
 from datastore.store import Store, StoreError, Unavailable
+from datastore.unreadable import Reasons, in_words
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +172,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._view = View(config.node, cluster_ips=config.cluster_ips)
         self._troubles: dict[str, StoreError] = {}
+        self._unreadable: Reasons = {}
         self._started_wall = self._configured_wall = world.wall()
         self._remembered = world.memory.load()
         self._confirmed: frozenset[Network] | None = None
@@ -239,6 +241,10 @@ class Daemon:
     def _take(self, batch: Batch) -> None:
         if self._view.apply(batch):
             self._pass_soon()
+        found = self._view.unreadable
+        for key in found.keys() - self._unreadable.keys():
+            log.warning("object.unreadable %s", in_words(key, found[key]))
+        self._unreadable = found
 
     def _take_confirmed(self, confirmed: frozenset[Network]) -> None:
         if confirmed != self._confirmed:
@@ -419,7 +425,8 @@ class Daemon:
         )
 
     def _whole_status(self) -> dict[str, Any]:
-        return looking_glass.status(self.speaker, self._mesh.unbuilt, self._waits_for())
+        unreadable = [in_words(key, why) for key, why in sorted(self._unreadable.items())]
+        return looking_glass.status(self.speaker, self._mesh.unbuilt, self._waits_for(), unreadable)
 
     def _metrics(self) -> str:
         return metrics.text(self._whole_status())

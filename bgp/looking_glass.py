@@ -30,12 +30,17 @@ def peers(speaker: Speaker) -> list[Json]:
     return [_peer(speaker, each) for _, each in sorted(speaker.peerings.items())]
 
 
-def status(speaker: Speaker, unbuilt: Iterable[Unbuilt] = (), waiting: str = "") -> Json:
-    """``unbuilt`` are neighbours that are not brought up, ``waiting`` is why nothing is spoken yet."""
+def status(
+    speaker: Speaker, unbuilt: Iterable[Unbuilt] = (), waiting: str = "", unreadable: Sequence[str] = ()
+) -> Json:
+    """``unbuilt`` are neighbours that are not brought up, ``waiting`` is why nothing is spoken yet, ``unreadable`` what
+    of the datastore cannot be read, in words.
+    """
     return {
         "routerID": str(speaker.router_id),
         "waiting": waiting,
         "unbuilt": [{"name": each.name, "why": each.why} for each in unbuilt],
+        "unreadable": list(unreadable),
         "recoversFrom": list(speaker.recovery.waits_for),
         "refusedConnections": dict(speaker.strangers),
         "peers": peers(speaker),

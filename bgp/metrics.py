@@ -35,6 +35,7 @@ def text(status: Json) -> str:
         _family("bgp_peer_bfd_up", Type.GAUGE, "1 while BFD hears it, of those watched.", _bfd(peers, _is_heard)),
         _family("bgp_peer_bfd_failures_total", Type.COUNTER, "Sessions that BFD ended.", _bfd(peers, _of("failures"))),
         _family("bgp_refused_connections_total", Type.COUNTER, "From strangers.", _strangers(status)),
+        _family("bgp_objects_unreadable", Type.GAUGE, "Objects of the datastore that cannot be read.", _unread(status)),
         _family("bgp_recovering_from", Type.GAUGE, "Neighbours without End-of-RIB yet.", _recovering(status)),
     ]
     return exposition.text(families)
@@ -81,6 +82,10 @@ def _refused(peers: Sequence[Json]) -> Iterator[Sample]:
 
 def _strangers(status: Json) -> Iterator[Sample]:
     yield (), sum(status["refusedConnections"].values())
+
+
+def _unread(status: Json) -> Iterator[Sample]:
+    yield (), len(status["unreadable"])
 
 
 def _recovering(status: Json) -> Iterator[Sample]:

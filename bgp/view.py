@@ -21,7 +21,8 @@ from bgp.passing import Marks, Policy
 from bgp.services import EndpointSlice, Ranges, Service, announced, ranges
 from datastore.follow import Batch
 from datastore.resources import BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
-from datastore.table import Table
+from datastore.table import Table, rejected
+from datastore.unreadable import Reasons
 
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
@@ -62,9 +63,9 @@ class View:
         return all(table.in_sync for table in self._tables.values())
 
     @property
-    def rejected(self) -> tuple[str, ...]:
+    def unreadable(self) -> Reasons:
         """What is wrong with objects that cannot be read; their last good values count."""
-        return tuple(str(error) for table in self._tables.values() for error in table.rejected.values())
+        return rejected(self._tables.values())
 
     @property
     def has_services(self) -> bool:

@@ -44,6 +44,8 @@ def run(terminal: Terminal) -> None:
     results, errors = terminal.with_store(lambda store: _read(terminal, store, selection, output))
     for text in printed(results):
         terminal.write(text)
+    for why in (why for each in results.found if isinstance(each, objects.Objects) for why in each.unreadable):
+        terminal.write_error(f"Note: one is not shown: {why}\n")
     if errors:
         raise Failure("\n".join(map(str, errors)))
 

@@ -1,7 +1,7 @@
 """``calicoctl node status``: does Calico run on this machine, and how are its BGP sessions?
 
 Processes count when they share this one's network: what else runs on the machine is another node's. The speaker is
-asked over its control socket; one that answers there runs, whatever its process is called. What felix has for a person
+asked over its control socket; one that answers there runs, whatever its process is called. What both have for a person
 to know comes last, on standard error: what programs read is upstream's, letter for letter.
 Source: Calico calicoctl/commands/node/status.go.
 """
@@ -44,7 +44,7 @@ class Unanswered(Exception):
 
 class Machine(NamedTuple):
     """``commands``: how each process of this node was called; ``ask`` has the speaker's answer, raising Unanswered;
-    ``notes``: what felix has for a person to know.
+    ``notes``: what felix and the speaker have for a person to know.
     """
 
     is_root: bool
@@ -147,11 +147,23 @@ def _commands() -> Iterator[Words]:
 
 
 def _notes() -> Sequence[str]:
+    """What both tell of an object is told once."""
+    return tuple(dict.fromkeys((*_notes_of_felix(), *_notes_of_speaker())))
+
+
+def _notes_of_felix() -> Sequence[str]:
     from felix import probes
 
     try:
         return probes.notes()
     except (OSError, ValueError):  # its health is not served, or it is upstream's
+        return ()
+
+
+def _notes_of_speaker() -> Sequence[str]:
+    try:
+        return tuple(_ask_all()["unreadable"])
+    except (Unanswered, KeyError):  # it does not run, or is upstream's
         return ()
 
 

@@ -34,11 +34,12 @@ _ALLOW_ALL = Resource(
 
 
 class Objects(NamedTuple):
-    """Those of one kind, in order, and the revision of the list."""
+    """Those of one kind, in order, and the revision of the list; ``unreadable``: why others of it are not shown."""
 
     kind: str
     items: tuple[Resource, ...]
     revision: str
+    unreadable: tuple[str, ...] = ()
 
 
 async def get(store: Store, key: Key) -> Resource:
@@ -55,7 +56,7 @@ async def list_of(store: Store, kind: str, namespace: str = "") -> Objects:
         items = (*(item for item in items if item.name != DEFAULT_PROFILE), _ALLOW_ALL)
     if kind == "Tier":
         items = tuple(sorted(items, key=lambda tier: tier.spec.get("order", float("inf"))))
-    return Objects(kind, items, listing.revision)
+    return Objects(kind, items, listing.revision, tuple(map(str, listing.unreadable.values())))
 
 
 def _as_read(resource: Resource) -> Resource:

@@ -15,8 +15,9 @@ from controllers.evidence import Claim, Claims, Evidence
 from datastore.follow import Batch, follow
 from datastore.resource import Key, Resource
 from datastore.resources import BlockAffinity, IPAMBlock, IPAMHandle, IPPool, Node
-from datastore.store import Store, StoreError
-from datastore.table import Table
+from datastore.store import Rejected, Store, StoreError
+from datastore.table import Table, rejected
+from datastore.unreadable import Reasons, in_words
 
 log = logging.getLogger("controllers.clerk")
 
@@ -42,6 +43,7 @@ class Clerk:
         self._tables: dict[str, Table[Any]] = {kind: Table(typed) for kind, typed in _TYPED.items()}
         self._settings: dict[Key, Resource] | None = None
         self._claims: dict[Key, Claim] | None = None
+        self._unreadable: dict[Key, Rejected] = {}
         self._troubles: dict[str, StoreError] = {}
         self._told_setting = ""
 
@@ -66,12 +68,17 @@ class Clerk:
         nodes = self._tables["Node"]
         return Evidence(
             nodes=frozenset(key.name for key in (*nodes.values, *nodes.rejected)),
-            claims=Claims.together((self._claims or {}).values()),
+            claims=Claims.together((self._claims or {}).values()) | Claims.of((), self._unreadable),
             blocks={block.cidr: block for block in self._tables["IPAMBlock"].values.values() if not block.is_deleted},
             affinities=[each for each in self._tables["BlockAffinity"].values.values() if not each.is_deleted],
             handles=[each for each in self._tables["IPAMHandle"].values.values() if not each.is_deleted],
             grace_s=self._grace_s(),
         )
+
+    @property
+    def unreadable(self) -> Reasons:
+        """What cannot be read."""
+        return {**rejected(self._tables.values()), **self._unreadable}
 
     def pools(self) -> list[IPPool]:
         return list(self._tables["IPPool"].values.values())
@@ -87,6 +94,7 @@ class Clerk:
         is_news = True
         if batch.kind == _ENDPOINTS:
             self._claims = _applied(self._claims, batch, Claim.of)
+            self._note_endpoints(batch)
         elif batch.kind == _SETTINGS:
             self._settings = _applied(self._settings, batch, lambda resource: resource)
         else:
@@ -94,13 +102,21 @@ class Clerk:
         if is_news:
             self._on_change()
 
+    def _note_endpoints(self, batch: Batch) -> None:
+        """What an endpoint said while it could be read stays its claim; it may have another one now."""
+        settled = self._unreadable.keys() if batch.is_snapshot else {*(each.key for each in batch.puts), *batch.gones}
+        for key in batch.unreadable.keys() - self._unreadable.keys():
+            log.warning("object.unreadable %s", in_words(key, batch.unreadable[key]))
+        kept = {key: why for key, why in self._unreadable.items() if key not in settled}
+        self._unreadable = {**kept, **batch.unreadable}
+
     def _fill(self, batch: Batch) -> bool:
         """Of nodes only their coming and going is news: in Kubernetes they tell all the time that they are alive."""
         table = self._tables[batch.kind]
         before, was_listed = table.values.keys() | table.rejected.keys(), table.in_sync
         changed = table.apply(batch)
         for key in changed & table.rejected.keys():
-            log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
+            log.warning("object.unreadable %s", in_words(key, table.rejected[key]))
         if batch.kind == "Node":
             return before != table.values.keys() | table.rejected.keys() or not was_listed
         return bool(changed) or not was_listed

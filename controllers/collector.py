@@ -92,6 +92,7 @@ class Collector:
                 self.released,
                 self.failures,
                 self.leader.leads,
+                Counter(key.kind for key in self.clerk.unreadable),
             )
         )
 
@@ -181,7 +182,8 @@ class Collector:
         """The evidence with what the datastore says this moment of these nodes."""
         there, claims = set(evidence.nodes), evidence.claims
         for node in sorted(nodes):
-            claims |= Claims.of((await self._store.list("WorkloadEndpoint", node=node)).items)
+            listed = await self._store.list("WorkloadEndpoint", node=node)
+            claims |= Claims.of(listed.items, listed.unreadable)
             try:
                 await self._store.get(Key("Node", node))
                 there.add(node)

@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from datastore import names
 from datastore.addresses import read_cidr_or_address
-from datastore.resource import Resource
+from datastore.resource import Key, Resource
 from datastore.resources import AllocationAttribute, BlockAffinity, IPAMBlock, IPAMHandle
 from ipam.block import WINDOWS_RESERVED_HANDLE
 
@@ -44,6 +45,12 @@ class Claim:
             return cls(str(spec.get("node") or ""), endpoint.namespace, "", None)
         return cls(str(spec.get("node") or ""), endpoint.namespace, str(spec.get("pod") or ""), found)
 
+    @classmethod
+    def of_unreadable(cls, key: Key) -> Claim:
+        """An endpoint of which there is no more than its name: that tells its node; any node, where it is another's."""
+        parts = names.endpoint_parts(key.name)
+        return cls(parts[0] if len(parts) == 4 else "", key.namespace, "", None)
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
@@ -57,8 +64,8 @@ class Claims:
     nodes: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, endpoints: Iterable[Resource]) -> Claims:
-        return cls.together([Claim.of(each) for each in endpoints])
+    def of(cls, endpoints: Iterable[Resource], unreadable: Iterable[Key] = ()) -> Claims:
+        return cls.together([*map(Claim.of, endpoints), *map(Claim.of_unreadable, unreadable)])
 
     @classmethod
     def together(cls, claims: Collection[Claim]) -> Claims:

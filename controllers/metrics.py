@@ -21,12 +21,15 @@ from ipam import block as blocks
 from ipam import choose
 from ipam.gc import Leak
 
+FOLLOWED = ("Node", "IPAMBlock", "BlockAffinity", "IPAMHandle", "IPPool", "WorkloadEndpoint")
 NO_POOL, NO_NODE, NO_AFFINITY = "no_ippool", "unknown_node", "no_affinity"
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """``reclaimed``: addresses by block and node; ``released``: everything, by what it was."""
+    """``reclaimed``: addresses by block and node; ``released``: everything, by what it was; ``unreadable``: objects, by
+    kind.
+    """
 
     evidence: Evidence
     pools: Sequence[IPPool]
@@ -35,6 +38,7 @@ class Figures:
     released: Mapping[str, int]
     failures: int
     leads: bool
+    unreadable: Mapping[str, int]
 
 
 def text(figures: Figures) -> str:
@@ -50,9 +54,17 @@ def text(figures: Figures) -> str:
             Family("ipam_ippool_size", Type.GAUGE, "Addresses in the pool.", _sizes(figures)),
             Family("tortie_controllers_releases", Type.COUNTER, "What was given back, by what it was.", _all(figures)),
             Family("tortie_controllers_failures", Type.COUNTER, "Passes cut short.", {(): figures.failures}),
+            Family("tortie_controllers_objects_unreadable", Type.GAUGE, _UNREADABLE, _unread(figures)),
             Family("tortie_controllers_leads", Type.GAUGE, "1 while this replica works.", {(): int(figures.leads)}),
         ]
     )
+
+
+_UNREADABLE = "Objects of the datastore that cannot be read: what they use is kept."
+
+
+def _unread(figures: Figures) -> dict[Labels, int]:
+    return {(("type", kind),): figures.unreadable.get(kind, 0) for kind in FOLLOWED}
 
 
 def _allocations(figures: Figures) -> Counter[Labels]:

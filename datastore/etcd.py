@@ -14,7 +14,6 @@ Only for use inside an event loop.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -43,6 +42,7 @@ from datastore.store import (
     Rejected,
     StoreError,
     Unavailable,
+    Unread,
     Update,
     Write,
 )
@@ -65,8 +65,6 @@ _NEVER = -1
 
 _LONGEST_REVISION = 19
 
-logger = logging.getLogger(__name__)
-
 
 class _Seen(NamedTuple):
     """An object as this client last saw it."""
@@ -85,7 +83,7 @@ class _Plan(NamedTuple):
 
 
 class EtcdStore:
-    """One client. Connects with the first call. ``unreadable`` counts what was left out of lists and watches."""
+    """One client. Connects with the first call."""
 
     def __init__(
         self,
@@ -94,7 +92,6 @@ class EtcdStore:
         patience_s: float = PATIENCE_S,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.unreadable = 0
         self._client = EtcdClient(settings, patience_s=patience_s)
         self._wall_clock = wall_clock
         self._seen: OrderedDict[Key, _Seen] = OrderedDict()
@@ -113,12 +110,16 @@ class EtcdStore:
     async def list(self, kind: str, *, namespace: str = "", node: str = "") -> Listing:
         span = layout.keys_of_kind(kind, namespace=namespace, node=node)
         found = await self._client.range(wire.Range(*span))
-        items: Sequence[Resource] = self._readable(kind, found.stored)
+        read = list(_of_kind(kind, found.stored))
+        items = [each for each in read if isinstance(each, Resource)]
+        unread = {
+            each.key: each.why for each in read if isinstance(each, Unread) and namespace in ("", each.key.namespace)
+        }
         if kind == layout.CONFIG_KEY.kind and items:
             items = [await self.get(item.key) for item in items]
         chosen = (item for item in items if namespace in ("", item.namespace) and node in ("", node_of(item)))
         ordered = sorted(chosen, key=lambda item: (item.namespace, item.name))
-        return Listing(tuple(ordered), str(found.revision))
+        return Listing(tuple(ordered), str(found.revision), unread)
 
     async def create(self, resource: Resource) -> Resource:
         return await self._write(Create(resource))
@@ -194,20 +195,6 @@ class EtcdStore:
                 self._remember(found, stored.key)
                 return found
         return None
-
-    def _readable(self, kind: str, stored: Iterable[wire.Stored]) -> Sequence[Resource]:
-        """One that cannot be read stops no other."""
-        found = []
-        for one in stored:
-            named = layout.object_at(one.key)
-            if named is None or named.kind != kind:
-                continue
-            try:
-                found.append(layout.read(one.key, one.value, revision=str(one.mod_revision)))
-            except Unreadable as error:
-                self.unreadable += 1
-                logger.warning("datastore.unreadable key=%s why=%s", one.key.decode(errors="replace"), error)
-        return found
 
     def _remember(self, resource: Resource, at: bytes) -> None:
         self._seen[resource.key] = _Seen(at, int(resource.revision), resource.uid, resource.created)
@@ -347,7 +334,10 @@ class EtcdStore:
     def _removed(self, key: Key, stored: wire.Stored) -> Resource:
         """Of one that cannot be read no more than its name: it is gone all the same."""
         bare = Resource(key.kind, key.name, key.namespace, revision=str(stored.mod_revision))
-        return next(iter(self._readable(key.kind, (stored,))), bare)
+        try:
+            return _read(stored)
+        except Rejected:
+            return bare
 
     def _written(self, made: Resource, at: bytes, value: bytes, revision: int) -> Resource:
         """What was written, as others will read it."""
@@ -386,10 +376,13 @@ class EtcdStore:
         if event.is_deletion:
             self._seen.pop(named, None)
             return Gone(named, revision) if self._was_of(node, event.before) else None
-        read = self._readable(kind, (stored,))
-        if read and node in ("", node_of(read[0])):
-            return Put(read[0])
-        return Gone(named, revision) if read and node and event.before and self._was_of(node, event.before) else None
+        try:
+            read = _read(stored)
+        except Rejected as error:
+            return Unread(named, error, revision)
+        if node in ("", node_of(read)):
+            return Put(read)
+        return Gone(named, revision) if node and event.before and self._was_of(node, event.before) else None
 
     def _was_of(self, node: str, before: wire.Stored | None) -> bool:
         """Also where it is not known any more: who is told of the end of what he never had loses nothing."""
@@ -411,6 +404,18 @@ def _unseen(events: Sequence[wire.Event], seen: int) -> Sequence[wire.Event]:
     """Without the one of revision ``seen``; where it has several, who saw it may have seen only some of them."""
     of_that = [event for event in events if event.stored.mod_revision == seen]
     return [event for event in events if event not in of_that] if len(of_that) == 1 else events
+
+
+def _of_kind(kind: str, stored: Iterable[wire.Stored]) -> Iterable[Resource | Unread]:
+    """One that cannot be read stops no other."""
+    for one in stored:
+        named = layout.object_at(one.key)
+        if named is None or named.kind != kind:
+            continue
+        try:
+            yield _read(one)
+        except Rejected as error:
+            yield Unread(named, error, str(one.mod_revision))
 
 
 def _read(stored: wire.Stored) -> Resource:

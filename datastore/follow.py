@@ -10,14 +10,14 @@ never looks like a deletion, and after it a kind is listed once at most.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from datastore.cancellation import end_if_cancelled
 from datastore.resource import Key, Resource
-from datastore.store import Change, Compacted, Gone, Put, Store, StoreError, Unavailable
+from datastore.store import Change, Compacted, Gone, Put, Rejected, Store, StoreError, Unavailable, Unread
 
 LARGEST_BATCH = 500
 """Changes; a snapshot is as large as the kind."""
@@ -27,12 +27,15 @@ LONGEST_PAUSE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A snapshot is complete: what is not in ``puts`` is gone. Otherwise these are the objects that changed."""
+    """A snapshot is complete: what is neither in ``puts`` nor ``unreadable`` is gone. Otherwise these are the objects
+    that changed. What cannot be read is there, and its state is not known.
+    """
 
     kind: str
     is_snapshot: bool
     puts: tuple[Resource, ...]
     gones: tuple[Key, ...] = ()
+    unreadable: Mapping[Key, Rejected] = field(default_factory=dict)
 
 
 Sink = Callable[[Batch], object]
@@ -97,7 +100,7 @@ class _Follower:
         """Raises a StoreError, or a group of them."""
         if not self._since:
             listing = await self._store.list(self._kind, node=self._node)
-            self._sink(Batch(self._kind, True, listing.items))
+            self._sink(Batch(self._kind, True, listing.items, unreadable=listing.unreadable))
             self._since = listing.revision
         queue: asyncio.Queue[Change] = asyncio.Queue(LARGEST_BATCH)
         async with asyncio.TaskGroup() as group:
@@ -126,7 +129,7 @@ class _Follower:
             self._on_trouble(self._kind, None)
         self.failures, self._has_stood = 0, True
         batch = _batch(self._kind, changes)
-        if batch.puts or batch.gones:
+        if batch.puts or batch.gones or batch.unreadable:
             self._sink(batch)
         self._since = _revision(changes[-1])
 
@@ -145,17 +148,22 @@ async def _all_ready(queue: asyncio.Queue[Change]) -> Sequence[Change]:
 
 
 def _batch(kind: str, changes: Sequence[Change]) -> Batch:
-    puts: dict[Key, Resource] = {}
-    gones: dict[Key, None] = {}
+    last: dict[Key, Change] = {}
     for change in changes:
         match change:
             case Put(resource):
-                gones.pop(resource.key, None)
-                puts[resource.key] = resource
-            case Gone(key):
-                puts.pop(key, None)
-                gones[key] = None
-    return Batch(kind, False, tuple(puts.values()), tuple(gones))
+                last.pop(resource.key, None)
+                last[resource.key] = change
+            case Gone(key) | Unread(key):
+                last.pop(key, None)
+                last[key] = change
+    return Batch(
+        kind,
+        False,
+        tuple(change.resource for change in last.values() if isinstance(change, Put)),
+        tuple(key for key, change in last.items() if isinstance(change, Gone)),
+        {key: change.why for key, change in last.items() if isinstance(change, Unread)},
+    )
 
 
 def _revision(change: Change) -> str:

@@ -52,6 +52,11 @@ def of_endpoint(node: str, orchestrator: str, workload: str, interface: str) -> 
     return "-".join(part.replace("-", "--") for part in (node, orchestrator, workload, interface))
 
 
+def endpoint_parts(name: str) -> list[str]:
+    """Of a WorkloadEndpoint's name: node, orchestrator, workload, interface. A name of another kind has other parts."""
+    return [part.replace("\0", "-") for part in name.replace("--", "\0").split("-")]
+
+
 def pod_device(namespace: str, pod: str, *, prefix: str = "cali") -> str:
     """The host end of a Kubernetes pod's veth."""
     return prefix + hashlib.sha1(f"{namespace}.{pod}".encode()).hexdigest()[:11]

@@ -9,14 +9,16 @@ Rules that the contract suite holds every driver to (tests/contract):
 - A watch delivers every later change of its kind exactly once and in order, or raises. With a node filter, an object
   that moves to another node is Gone. It never ends silently, and never reports a deletion that did not happen.
   As soon as it stands it says so: with a change, or with a Mark where there is none yet.
+- An object that stands there and cannot be read stops no other, and is never taken for a deleted one: a listing names
+  it, a watch tells of it, with the reason. Whoever asks for it alone is told Rejected.
 - ``write_many`` gives one result per write and is not atomic: a crash may leave any part of it, but nothing that comes
   after a write of another kind, or of the same object, that was not done.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from datastore.resource import Key, Resource
@@ -109,10 +111,13 @@ class NotSupported(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All objects of a kind, sorted by (namespace, name), and the revision to watch from."""
+    """All objects of a kind, sorted by (namespace, name), and the revision to watch from. ``unreadable``: those that
+    are there too, and what is wrong with each.
+    """
 
     items: tuple[Resource, ...]
     revision: str
+    unreadable: Mapping[Key, Rejected] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,16 @@ class Mark:
     revision: str
 
 
-Change = Put | Gone | Mark
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Created or changed, and it cannot be read: what it was before is the last that is known of it."""
+
+    key: Key
+    why: Rejected
+    revision: str
+
+
+Change = Put | Gone | Unread | Mark
 
 
 @dataclass(frozen=True, slots=True)

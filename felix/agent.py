@@ -20,10 +20,11 @@ from random import Random
 from typing import Any, Protocol
 
 from datastore import names
-from datastore.events import Herald
+from datastore.events import Event, Herald
 from datastore.resource import Key
 from datastore.resources import IPAMBlock
 from datastore.store import Store, StoreError
+from datastore.unreadable import Reasons, in_one_line, in_words
 from felix import changes_log, mtu, policies
 from felix.bgp_client import BgpClient, Line
 from felix.cni.commands import Commands, Spool
@@ -124,7 +125,12 @@ class Agent:
             rng=world.random,
         )
         self._feed = Feed(
-            world.store, self._dataplane, random=world.random.random, on_touch=self._on_touch, on_block=self._on_block
+            world.store,
+            self._dataplane,
+            random=world.random.random,
+            on_touch=self._on_touch,
+            on_block=self._on_block,
+            on_unreadable=self._on_unreadable,
         )
         self._bgp = BgpClient(self._hear, self._on_bgp, world.speaker)
         view = self._dataplane.view
@@ -202,7 +208,7 @@ class Agent:
             first_ready_s=self._first_ready_s,
             filters={"passes": filters.passes, "changes": filters.changes, "failures": filters.failures},
             flows=self._world.flows.counters,
-            datastore=Datastore(feed.updates, feed.lists, not feed.missing, feed.out_of_touch),
+            datastore=Datastore(feed.updates, feed.lists, not feed.missing, feed.out_of_touch, feed.unreadable),
             commands={
                 command.value: Commanded(took, self.commands.failures[command])
                 for command, took in self.commands.took.items()
@@ -318,6 +324,12 @@ class Agent:
 
     def _on_block(self, key: Key, block: IPAMBlock | None) -> None:
         self._ipam.hear(key, block)
+
+    def _on_unreadable(self, found: Reasons) -> None:
+        """What was known of them before still counts, so the node works."""
+        told = [Event(key, "CannotBeRead", in_words(key, why)) for key, why in sorted(found.items())]
+        self.notes.report("unreadable", told)
+        self._report(Part.OBJECTS, is_ready=True, why=in_one_line(found))
 
     def _on_touch(self, why: str) -> None:
         self._report(Part.DATASTORE, is_ready=not why, why=why)

@@ -27,7 +27,8 @@ from datastore.resources import (
     WorkloadEndpoint,
 )
 from datastore.store import Store, StoreError
-from datastore.table import Table
+from datastore.table import Table, rejected
+from datastore.unreadable import Reasons
 from felix.dataplane import Dataplane
 from ipam.facts import NO_CONFIG, Facts
 from ipam.reserved import Reserved
@@ -49,7 +50,8 @@ _OWN_ONLY = ("WorkloadEndpoint",)
 
 class Feed:
     """``on_touch`` hears, whenever it changes, what is out of touch and why; "" when nothing is; ``on_block`` of each
-    block that is another, None for one that is gone. ``updates`` counts changes by kind, ``lists`` whole lists.
+    block that is another, None for one that is gone; ``on_unreadable`` what cannot be read, whenever that changes.
+    ``updates`` counts changes by kind, ``lists`` whole lists.
     """
 
     def __init__(
@@ -60,13 +62,15 @@ class Feed:
         random: Callable[[], float],
         on_touch: Callable[[str], None],
         on_block: Callable[[Key, IPAMBlock | None], None] = lambda key, block: None,
+        on_unreadable: Callable[[Reasons], None] = lambda found: None,
     ) -> None:
-        self._on_block = on_block
+        self._on_block, self._on_unreadable = on_block, on_unreadable
         self._store, self._dataplane, self._random, self._on_touch = store, dataplane, random, on_touch
         self._tables: dict[str, Table[Any]] = {kind: Table(value) for kind, value in (_OF_THE_VIEW | _OF_IPAM).items()}
         self._troubles: dict[str, StoreError] = {}
         self._listed = asyncio.Event()
         self._bad_settings: tuple[str, ...] = ()
+        self._unreadable: Reasons = {}
         self.updates: Counter[str] = Counter(dict.fromkeys(self._tables, 0))
         self.lists = 0
 
@@ -100,6 +104,11 @@ class Feed:
         return len(self._troubles)
 
     @property
+    def unreadable(self) -> Counter[str]:
+        """How many objects cannot be read, by kind."""
+        return Counter({kind: len(table.rejected) for kind, table in self._tables.items()})
+
+    @property
     def is_unlocked(self) -> bool:
         """Whether the cluster is known to be open: False also where that is not known, and the store has to be asked.
 
@@ -125,8 +134,7 @@ class Feed:
         changed = table.apply(batch)
         self.updates[batch.kind] += len(changed)
         self.lists += batch.is_snapshot
-        for key in changed & table.rejected.keys():
-            log.warning("resource.rejected %s why=%r", key, str(table.rejected[key]))
+        self._report_unreadable()
         if batch.kind == "IPAMBlock":
             for key in changed:
                 self._on_block(key, table.values.get(key))
@@ -146,6 +154,12 @@ class Feed:
         is_first = view.listed(kind)
         if is_news or is_first:
             self._dataplane.changed()
+
+    def _report_unreadable(self) -> None:
+        found = rejected(self._tables.values())
+        if found != self._unreadable:
+            self._unreadable = found
+            self._on_unreadable(found)
 
     def _report_settings(self) -> None:
         troubles = self._dataplane.view.configured.troubles

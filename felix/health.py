@@ -23,6 +23,7 @@ class Part(Enum):
     CONFIGURATION = "Configuration"
     NODE = "Node"
     METRICS = "Metrics"
+    OBJECTS = "StoredObjects"
 
 
 @dataclass(frozen=True, slots=True)

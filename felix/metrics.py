@@ -59,12 +59,15 @@ class Commanded:
 
 @dataclass(frozen=True, slots=True)
 class Datastore:
-    """``updates`` by kind; ``is_listed``: every kind was, once; ``lists``: how often one was read whole."""
+    """``updates`` and ``unreadable`` objects by kind; ``is_listed``: every kind was, once; ``lists``: how often one was
+    read whole.
+    """
 
     updates: Mapping[str, int]
     lists: int
     is_listed: bool
     out_of_touch: int
+    unreadable: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +232,8 @@ def _of_health(figures: Figures) -> Iterator[Family]:
     yield _one("tortie_felix_ready", Type.GAUGE, "1 when the node can take pods.", int(figures.health.is_ready))
     about = "Kinds of which the datastore tells nothing at the moment."
     yield _one("tortie_felix_datastore_out_of_touch", Type.GAUGE, about, figures.datastore.out_of_touch)
+    about = "Objects of the datastore that cannot be read."
+    yield _by("tortie_felix_objects_unreadable", about, "type", figures.datastore.unreadable)
 
 
 def _of_process(usage: Usage) -> Iterator[Family]:

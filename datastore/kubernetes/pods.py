@@ -34,8 +34,13 @@ _INTERFACE = "eth0"
 
 def pod_of(key: Key) -> str:
     """The pod that a WorkloadEndpoint's name names; "" if it is no Kubernetes pod's."""
-    parts = _parts(key.name)
+    parts = names.endpoint_parts(key.name)
     return parts[2] if len(parts) == 4 and parts[1] == "k8s" else ""
+
+
+def endpoint_of(node: str, pod: str) -> str:
+    """The name of the WorkloadEndpoint that a pod there is."""
+    return names.of_endpoint(node, "k8s", pod, _INTERFACE)
 
 
 def from_pod(pod: Object) -> Resource | None:
@@ -68,7 +73,7 @@ def from_pod(pod: Object) -> Resource | None:
     generated = metadata.get("generateName")
     return Resource(
         kind="WorkloadEndpoint",
-        name=names.of_endpoint(node, "k8s", metadata["name"], _INTERFACE),
+        name=endpoint_of(node, metadata["name"]),
         namespace=namespace,
         spec={name: value for name, value in document.items() if value},
         labels=_labels(metadata, namespace, account),
@@ -102,11 +107,6 @@ def _patch(annotations: Mapping[str, str], *, revision: str = "", uid: str = "")
     if uid:
         metadata["uid"] = uid
     return {"metadata": metadata}
-
-
-def _parts(name: str) -> list[str]:
-    """A single dash separates, a double one is a dash."""
-    return [part.replace("\0", "-") for part in name.replace("--", "\0").split("-")]
 
 
 def _networks(pod: Object, annotations: Mapping[str, str]) -> list[str]:

@@ -3,8 +3,7 @@
 A kind is a custom resource, or a view: Nodes are Kubernetes' own, WorkloadEndpoints are Pods, Profiles are Namespaces
 and ServiceAccounts. Views are not created or deleted here; what Calico adds to them is patched in.
 
-Compare-and-swap is the server's: a replaced or deleted object must have the revision and uid that were seen. An
-object that cannot be read is left out, counted in ``skipped`` and logged; it stops no other.
+Compare-and-swap is the server's: a replaced or deleted object must have the revision and uid that were seen.
 
 A watch is taken up again here when the server ends it after its time, which is no event for anybody. The server
 accepts a watch before it looks whether it still has the changes, so a watch stands only after a moment's silence.
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -44,6 +42,7 @@ from datastore.store import (
     Rejected,
     StoreError,
     Unavailable,
+    Unread,
     Update,
     Write,
 )
@@ -53,8 +52,6 @@ AT_ONCE = 20
 SETTLING_S = 0.2
 _SHORTEST_WATCH_S = 1.0
 _TRIES = 10
-
-_log = logging.getLogger("datastore")
 
 
 class KubernetesStore:
@@ -66,7 +63,6 @@ class KubernetesStore:
     """
 
     def __init__(self, client: Client, *, group: str = "", use_pod_cidr: bool = False) -> None:
-        self.skipped: dict[Key, str] = {}
         self._client = client
         self._named_group = group
         self._use_pod_cidr = use_pod_cidr
@@ -87,10 +83,9 @@ class KubernetesStore:
         view = await self._view(key.kind)
         asked = Asked("get", view.resource, key)
         found = await self._client.ask("GET", view.path_of(key), asked)
-        try:
-            resource = view.read(found)
-        except UNREADABLE as error:
-            raise Rejected(str(key), f"cannot be read: {error}") from None
+        resource = _read(view, found)
+        if isinstance(resource, Unread):
+            raise resource.why
         if resource is None or resource.key != key:
             raise Missing(key)
         if objects.is_deleted(found):
@@ -104,9 +99,10 @@ class KubernetesStore:
         view = await self._view(kind)
         query = view.selector(node)
         found, revision = await self._pages(view.path(namespace), Asked("list", view.resource, Key(kind, "")), query)
-        read = (self._read(view, each) for each in found if not objects.is_deleted(each))
-        items = [each for each in read if each is not None and node in ("", node_of(each))]
-        return Listing(tuple(sorted(items, key=lambda item: (item.namespace, item.name))), revision)
+        read = [_read(view, each) for each in found if not objects.is_deleted(each)]
+        items = [each for each in read if isinstance(each, Resource) and node in ("", node_of(each))]
+        unread = {each.key: each.why for each in read if isinstance(each, Unread)}
+        return Listing(tuple(sorted(items, key=lambda item: (item.namespace, item.name))), revision, unread)
 
     async def create(self, resource: Resource) -> Resource:
         if resource.kind == "WorkloadEndpoint":
@@ -177,7 +173,7 @@ class KubernetesStore:
         if not since.isdigit():
             raise Compacted(kind, since)
         view = await self._view(kind)
-        teller = Teller(partial(self._read, view), kind, since, node)
+        teller = Teller(partial(_read, view), kind, since, node)
         clock = asyncio.get_running_loop().time
         while True:
             begun = clock()
@@ -224,22 +220,6 @@ class KubernetesStore:
         if self._group is None:
             raise no_definition(f"of {' or '.join(group.value for group in Group)}")
         return self._group
-
-    def _read(self, view: View, found: Mapping[str, Any], key: Key | None = None) -> Resource | None:
-        """None for what is no object of that kind, or cannot be read; the latter is counted and logged once."""
-        try:
-            resource = view.read(found)
-        except UNREADABLE as error:
-            self._skip(key or _key_of(view.kind, found), f"{type(error).__name__}: {error}")
-            return None
-        if resource is not None:
-            self.skipped.pop(resource.key, None)
-        return resource
-
-    def _skip(self, key: Key, why: str) -> None:
-        if self.skipped.get(key) != why:
-            _log.warning("object.skipped object=%s why=%r", key, why)
-        self.skipped[key] = why
 
     async def _pages(self, path: str, asked: Asked, selector: Mapping[str, str]) -> tuple[Sequence[Json], str]:
         """All of a list and its revision. What expires between two pages is asked for again, whole."""
@@ -338,7 +318,9 @@ class KubernetesStore:
         view = await self._view("WorkloadEndpoint")
         asked = Asked("patch", "pods/status", key)
         made = await self._client.ask("PATCH", f"{view.path_of(key)}/status", asked, body=body)
-        found = self._read(view, made, key)
+        found = _read(view, made)
+        if isinstance(found, Unread):
+            raise found.why
         if found is None:
             raise Missing(key, "the pod is not on a node, or in its node's own network")
         return found
@@ -368,6 +350,11 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _key_of(kind: str, found: Mapping[str, Any]) -> Key:
-    metadata = found.get("metadata") or {}
-    return Key(kind, str(metadata.get("name")), str(metadata.get("namespace") or ""))
+def _read(view: View, found: Mapping[str, Any]) -> Resource | Unread | None:
+    """None for what is no object of that kind."""
+    try:
+        return view.read(found)
+    except UNREADABLE as error:
+        key = view.key_of(found)
+        why = Rejected(str(key), f"cannot be read: {type(error).__name__}: {error}")
+        return Unread(key, why, str((found.get("metadata") or {}).get("resourceVersion") or ""))

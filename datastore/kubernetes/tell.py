@@ -12,11 +12,11 @@ from typing import Any
 from datastore.kubernetes.objects import is_deleted
 from datastore.kubernetes.trouble import Asked, of_event
 from datastore.resource import Key, Resource, node_of
-from datastore.store import Change, Compacted, Gone, Mark, Put
+from datastore.store import Change, Compacted, Gone, Mark, Put, Unread
 
 Event = Mapping[str, Any]
-Read = Callable[[Mapping[str, Any]], Resource | None]
-"""Gives None for what is no object of the kind, or cannot be read."""
+Read = Callable[[Mapping[str, Any]], Resource | Unread | None]
+"""Gives None for what is no object of the kind."""
 
 
 class Teller:
@@ -44,6 +44,8 @@ class Teller:
         resource = self._read(event["object"])
         if resource is None:
             return [Mark(revision)]
+        if isinstance(resource, Unread):
+            return [Gone(resource.key, revision) if event["type"] == "DELETED" else resource]
         return [self._change(event, resource, revision)]
 
     def _change(self, event: Event, resource: Resource, revision: str) -> Change:

@@ -49,6 +49,14 @@ class View:
             raise Missing(key, "malformed WorkloadEndpoint name - unable to determine Pod name")
         return f"{self.path(quote(key.namespace, safe=''))}/{quote(name, safe='')}"
 
+    def key_of(self, found: Mapping[str, Any]) -> Key:
+        """Of an object that cannot be read: by as much as names it."""
+        metadata = found.get("metadata") or {}
+        name, namespace = str(metadata.get("name")), str(metadata.get("namespace") or "")
+        if self.kind == "WorkloadEndpoint":
+            name = pods.endpoint_of(str((found.get("spec") or {}).get("nodeName") or ""), name)
+        return Key(self.kind, name, namespace)
+
     def selector(self, node: str) -> dict[str, str]:
         """The query by which the server picks what belongs to a node; empty where it cannot, or for all (node "")."""
         if self.only:

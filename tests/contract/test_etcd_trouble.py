@@ -479,10 +479,11 @@ async def test_one_value_that_cannot_be_read_stops_no_other(server: EtcdServer) 
         await store.create(pool("a"))
         server.put("/calico/resources/v3/projectcalico.org/ippools/broken", '{"metadata": 7}')
         await store.create(pool("c"))
-        assert [item.name for item in (await store.list("IPPool")).items] == ["a", "c"]
-        assert store.unreadable == 1
+        listed = await store.list("IPPool")
+        assert [item.name for item in listed.items] == ["a", "c"]
+        assert list(listed.unreadable) == [pool_key("broken")]
         async with aclosing(store.watch("IPPool", since=start.revision)) as watch:
-            assert await take(watch, 2) == ["put IPPool(a) 1", "put IPPool(c) 1"]
+            assert await take(watch, 3) == ["put IPPool(a) 1", "unreadable IPPool(broken)", "put IPPool(c) 1"]
         with pytest.raises(Rejected, match="its metadata is not a JSON object; correct it or delete it"):
             await store.get(pool_key("broken"))
         results = await store.write_many(

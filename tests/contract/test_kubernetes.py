@@ -284,20 +284,24 @@ async def test_what_calico_left_half_deleted_is_gone_and_is_cleared_away(server:
         assert (await server.do("GET", path))["items"] == []
 
 
-async def test_an_object_that_cannot_be_read_is_left_out_counted_and_stops_no_other(server: KubeServer) -> None:
+async def test_an_object_that_cannot_be_read_is_told_is_not_gone_and_stops_no_other(server: KubeServer) -> None:
     broken = {"name": "b", "annotations": {"projectcalico.org/metadata": "{"}}
     bad = {"apiVersion": Group.V1.value, "kind": "IPPool", "metadata": broken, "spec": {"cidr": "10.1.0.0/16"}}
     async with opened(server.store()) as store:
         for name, cidr in (("a", "10.0.0.0/16"), ("c", "10.2.0.0/16")):
             await store.create(pool(name, cidr))
         start = await store.list("IPPool")
-        async with made(server, POOLS, bad), aclosing(store.watch("IPPool", since=start.revision)) as watch:
-            assert [item.name for item in (await store.list("IPPool")).items] == ["a", "c"]
-            assert list(map(str, store.skipped)) == ["IPPool(b)"]
-            with pytest.raises(Rejected, match="cannot be read"):
-                await store.get(Key("IPPool", "b"))
-            await store.create(pool("d", "10.3.0.0/16"))
-            assert (await take(watch, 1))[0].startswith("put IPPool(d)")
+        async with aclosing(store.watch("IPPool", since=start.revision)) as watch:
+            async with made(server, POOLS, bad):
+                listed = await store.list("IPPool")
+                assert [item.name for item in listed.items] == ["a", "c"]
+                assert list(map(str, listed.unreadable)) == ["IPPool(b)"]
+                with pytest.raises(Rejected, match="cannot be read"):
+                    await store.get(Key("IPPool", "b"))
+                await store.create(pool("d", "10.3.0.0/16"))
+                first, second = await take(watch, 2)
+                assert first == "unreadable IPPool(b)" and second.startswith("put IPPool(d)")
+            assert await take(watch, 1) == ["gone IPPool(b)"]
 
 
 async def test_a_name_that_is_a_path_leads_nowhere_else(server: KubeServer) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from datastore.resource import Key, Resource
-from datastore.store import Change, Gone, Mark, Put, Store
+from datastore.store import Change, Gone, Mark, Put, Store, Unread
 from tests.contract.drivers import Datastore
 
 PATIENCE_S = 10.0
@@ -42,6 +42,8 @@ def said(change: Change | None) -> str:
             return f"put {resource.key} {' '.join(map(str, resource.spec.values()))}"
         case Gone(key):
             return f"gone {key}"
+        case Unread(key):
+            return f"unreadable {key}"
         case Mark():
             return "mark"
         case None:

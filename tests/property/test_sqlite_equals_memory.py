@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from datastore.memory import MemoryStore
 from datastore.resource import Key, Resource
 from datastore.sqlite import SqliteStore
-from datastore.store import Change, Create, Delete, Gone, Mark, Put, Store, StoreError, Update, Write
+from datastore.store import Change, Create, Delete, Gone, Put, Store, StoreError, Update, Write
 
 KINDS = ("BlockAffinity", "WorkloadEndpoint")
 NODES = ("", "node1", "node2")
@@ -123,7 +123,7 @@ class _Teller:
                 async for change in watch:
                     if isinstance(change, Put) and change.resource.name.startswith(END):
                         break
-                    if not isinstance(change, Mark):
+                    if isinstance(change, (Put, Gone)):
                         self.lines.append(f"{step}: {self._change(change)}")
 
     def _write(self, what: str, key: Key, node: str, seen: int | None, uid_seen: int | None) -> Write:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from datastore.resource import Resource
 from felix.fib.model import Protocol
 from tests.sim.cluster import SimCluster
 from tests.sim.machine import DEFAULT_ROUTE
@@ -83,6 +84,27 @@ def test_a_datastore_that_does_not_answer_is_told() -> None:
     assert series["tortie_felix_ready"] == 0
     assert series['tortie_felix_part_ready{part="Datastore"}'] == 0
     assert series["tortie_felix_datastore_out_of_touch"] == 9
+
+
+def test_an_object_that_cannot_be_read_is_told_wherever_felix_speaks_of_itself() -> None:
+    said: list[str] = []
+
+    async def scenario(cluster: SimCluster) -> None:
+        await cluster.store.create(Resource("IPPool", "broken", spec={"cidr": "10.300.0.0/16"}))
+        await asyncio.sleep(QUIET_S)
+        felix = cluster.nodes["node1"].felix
+        assert felix is not None
+        said.append(felix.agent.health.table())
+        said.extend(felix.agent.notes.lines())
+
+    series = told(nodes=1, pods=1, scenario=scenario)
+    assert series['tortie_felix_objects_unreadable{type="IPPool"}'] == 1
+    assert series['tortie_felix_objects_unreadable{type="Node"}'] == 0
+    assert series['tortie_felix_part_troubled{part="StoredObjects"}'] == 1
+    assert series["tortie_felix_ready"] == 1
+    table, note = said
+    assert "cannot be read: IPPool(broken).spec.cidr: " in table
+    assert note.startswith("IPPool(broken) cannot be read, and counts as it was before, if ever it could be: ")
 
 
 def test_the_number_of_series_does_not_grow_with_nodes_and_pods() -> None:

@@ -18,7 +18,7 @@ from bgp.learned import Confirmed, Delta, Hello, InSync, Network, Snapshot, from
 from bgp.remembered import FileMemory
 from datastore.codec import Typed
 from datastore.memory import MemoryStore
-from datastore.resource import Key
+from datastore.resource import Key, Resource
 from datastore.store import Change, Listing, Unavailable
 from tests.memory_network import MemoryNetwork
 from tests.unit.bgp.cluster import affinity, bgp_filter, configuration, node, peer, pool
@@ -303,3 +303,16 @@ def test_the_environment_is_read_and_what_is_wrong_in_it_is_said() -> None:
         read({"NODENAME": "n", "CALICO_ROUTER_ID": "x"})
     with pytest.raises(BadEnvironment, match="NODENAME is not set"):
         read({})
+
+
+async def test_an_object_that_cannot_be_read_is_told_in_status_and_metrics(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    await cluster.write(node("node1", "10.0.0.1/24"))
+    await cluster.store.create(Resource("BGPPeer", "tor", spec={"peerIP": "10.0.0.3", "asNumber": "many"}))
+    async with cluster.daemon(1) as daemon:
+        await until(lambda: bool(daemon._whole_status()["unreadable"]))
+        (told,) = daemon._whole_status()["unreadable"]
+        assert told.startswith("BGPPeer(tor) cannot be read, and counts as it was before, if ever it could be: ")
+        assert "\nbgp_objects_unreadable 1\n" in daemon._metrics()
+        await cluster.store.delete(Key("BGPPeer", "tor"))
+        await until(lambda: not daemon._whole_status()["unreadable"])

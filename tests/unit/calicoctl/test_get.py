@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from calicoctl.kinds import KIND_BY_ALIAS, KINDS_OF_USERS
+from datastore.memory import MemoryStore
 from datastore.resource import KINDS, Resource
-from datastore.store import Store
+from datastore.store import Listing, Rejected, Store
 from tests.unit.calicoctl.shell import GOLDEN, Shell
 
 NETWORK_SETS = """\
@@ -178,3 +179,19 @@ def test_a_long_list_is_printed_without_a_second_copy_of_it(output: str) -> None
         tracemalloc.stop()
     assert shown.out.count("interfaceName") == 2_000
     assert peak < size + 2 * len(shown.out)
+
+
+class Garbled(MemoryStore):
+    """Cannot read one of the pools, and says so."""
+
+    async def list(self, kind: str, *, namespace: str = "", node: str = "") -> Listing:
+        listed = await super().list(kind, namespace=namespace, node=node)
+        bad = {each.key: Rejected(str(each.key), "cannot be read") for each in listed.items if each.name == "small"}
+        return Listing(tuple(each for each in listed.items if each.key not in bad), listed.revision, bad)
+
+
+def test_what_cannot_be_read_is_told_beside_what_can(shell: Shell) -> None:
+    shell.wrap = lambda store: Garbled(shell.memory)
+    shown = shell("get ippool")
+    assert (shown.err, shown.status) == ("Note: one is not shown: error with field IPPool(small) (cannot be read)\n", 0)
+    assert "v6pool" in shown.out and "small" not in shown.out

@@ -16,7 +16,7 @@ from controllers.collector import Collector
 from datastore.initial import initialise
 from datastore.memory import Memory, MemoryStore
 from datastore.resource import Key, Resource
-from datastore.store import Listing
+from datastore.store import Listing, Rejected
 from ipam import facts
 from ipam.allocator import Allocator, Assigned, Request
 from ipam.block import Holder
@@ -215,3 +215,27 @@ async def test_an_idle_handle_goes_and_one_that_is_used_again_stays() -> None:
         await world.connect("n1", "net.again", address)
         await asyncio.sleep(600)
         assert handles_of((await world.store.list("IPAMHandle")).items) == ["net.again"]
+
+
+class Garbled(MemoryStore):
+    """Cannot read the WorkloadEndpoints, and says so."""
+
+    async def list(self, kind: str, *, namespace: str = "", node: str = "") -> Listing:
+        listed = await super().list(kind, namespace=namespace, node=node)
+        if kind != "WorkloadEndpoint":
+            return listed
+        return Listing((), listed.revision, {item.key: Rejected(str(item.key), "garbled") for item in listed.items})
+
+
+@virtually
+async def test_an_endpoint_that_cannot_be_read_keeps_the_addresses_of_its_node_and_is_told() -> None:
+    world = World()
+    await world.prepare("n1", "n-2")
+    await world.give("n-2", "net.c1")
+    await world.store.create(Resource("WorkloadEndpoint", "n--2-k8s-pod-eth0", "default"))
+    await world.store.delete(Key("Node", "n-2"))
+    collector = world.collector(Garbled(world.memory))
+    async with running(collector):
+        await asyncio.sleep(300)
+        assert await world.kinds() == {"IPAMBlock": 1, "BlockAffinity": 1, "IPAMHandle": 1}
+        assert 'tortie_controllers_objects_unreadable{type="WorkloadEndpoint"} 1' in collector.metrics()

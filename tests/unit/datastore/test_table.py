@@ -5,6 +5,7 @@ from __future__ import annotations
 from datastore.follow import Batch
 from datastore.resource import Key, Resource
 from datastore.resources import IPPool
+from datastore.store import Rejected
 from datastore.table import Table
 
 
@@ -111,3 +112,23 @@ def test_a_rejected_object_that_is_gone_is_gone() -> None:
     assert names(table.apply(delta(gones=("bad",)))) == ["bad"]
     assert names(table.apply(snapshot(pool("a")))) == ["worse"]
     assert shown(table) == ["a 10.0.0.0/16"]
+
+
+def test_what_the_driver_cannot_read_is_rejected_and_is_not_gone() -> None:
+    table = Table(IPPool)
+    table.apply(snapshot(pool("a"), pool("b")))
+    why = Rejected("IPPool(a)", "cannot be read")
+    for is_snapshot in (False, True):
+        puts = (pool("b"),) if is_snapshot else ()
+        table.apply(Batch("IPPool", is_snapshot, puts, unreadable={key("a"): why}))
+        assert shown(table) == ["a 10.0.0.0/16", "b 10.0.0.0/16", f"rejected {why}"]
+    assert names(table.apply(delta(pool("a", "10.9.0.0/16")))) == ["a"]
+    assert shown(table) == ["a 10.9.0.0/16", "b 10.0.0.0/16"]
+
+
+def test_what_could_never_be_read_is_rejected_until_it_is_gone() -> None:
+    table = Table(IPPool)
+    table.apply(Batch("IPPool", True, (), unreadable={key("a"): Rejected("IPPool(a)", "cannot be read")}))
+    assert shown(table) == ["rejected error with field IPPool(a) (cannot be read)"]
+    assert names(table.apply(snapshot())) == ["a"]
+    assert shown(table) == []
