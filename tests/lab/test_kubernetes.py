@@ -1,4 +1,4 @@
-"""The main job on a Kubernetes API server: pods are connected, and stay so while the server is away."""
+"""The main job on a Kubernetes API server. While that is away: test_outage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import apiserver, cluster, control_plane, inside, namespaces, runtime, state
+from lab import apiserver, cluster, control_plane, inside, namespaces, state
 from lab.node import environment_of
 from tests.lab.testbed import Testbed
 
@@ -20,8 +20,7 @@ pytestmark = [
     pytest.mark.skipif(bool(apiserver.missing()), reason=apiserver.missing()),
 ]
 
-A, B, GOES = ("node1", "a"), ("node2", "b"), ("node1", "goes")
-CONF = '{"cniVersion": "1.1.0", "name": "k8s-pod-network", "type": "calico"}'
+A, B = ("node1", "a"), ("node2", "b")
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +41,6 @@ def calicoctl(lab: Testbed, *words: str) -> str:
     status, output = namespaces.run_inside(lab.lab.fabric, ["calicoctl", *words], environment=environment)
     assert status == 0, output.decode()
     return output.decode()
-
-
-def plugin(lab: Testbed, command: str, pod: str, container: str, netns: str) -> tuple[int, str]:
-    arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID={container}"
-    return lab.plugin(
-        "node1",
-        CONF,
-        COMMAND=command,
-        CONTAINERID=container,
-        NETNS=netns,
-        IFNAME="eth0",
-        PATH="/opt/cni/bin",
-        ARGS=arguments,
-    )
 
 
 def test_pods_reach_each_other_and_kubernetes_knows_their_addresses(lab: Testbed) -> None:
@@ -96,41 +81,6 @@ def test_a_node_object_that_is_deleted_and_made_again_has_traffic_within_5_s(lab
         lab.eventually(lambda: lab.ping(*A, b, patience_s=0.2), what="the pods reach each other again", patience_s=5)
         with lab.pods(("node2", "new")) as (new,):
             lab.eventually(lambda: lab.ping(*A, new), what="a new pod there is reached")
-    assert "found 0 problems" in calicoctl(lab, "ipam", "check")
-
-
-def test_while_the_server_is_away_packets_flow_add_waits_and_del_is_done_later(lab: Testbed) -> None:
-    control_plane.add_pod(lab.lab, "node1", "default", "late")
-    lab.run("node1", "ip", "netns", "add", "late")
-    with lab.pods(A, B, GOES) as (_, b, gone):
-        lab.eventually(lambda: lab.ping(*A, b), what="the pods reach each other")
-        table = lab.routes("node1")
-        with lab.flow(A, B) as flow:
-            control_plane.kill_apiserver(lab.lab)
-            began = time.monotonic()
-            status, output = plugin(lab, "ADD", "late", "late", "/run/netns/late")
-            assert (status, json.loads(output)["code"]) == (1, 11), output
-            assert time.monotonic() - began < 6
-            for daemon in ("felix", "bgp"):
-                lab.kill("node1", daemon)
-                lab.begin_unheard("node1", daemon)
-            container = runtime.find(lab.lab, lab.node("node1"), "goes").container
-            assert plugin(lab, "DEL", "goes", container, "") == (0, "")
-            assert set(table.splitlines()) - set(lab.routes("node1").splitlines()) <= {
-                f"{gone} dev {_device(lab, 'goes')} scope link"
-            }
-            control_plane.start_apiserver(lab.lab)
-            lab.eventually(
-                lambda: plugin(lab, "ADD", "late", "late", "/run/netns/late")[0] == 0, what="ADD works", patience_s=30
-            )
-        assert flow.lost == 0
-        assert plugin(lab, "DEL", "late", "late", "/run/netns/late") == (0, "")
-        lab.eventually(
-            lambda: f"{gone} is not assigned" in calicoctl(lab, "ipam", "show", f"--ip={gone}"),
-            what="the address of the pod that went meanwhile is free",
-            patience_s=30,
-        )
-    control_plane.remove_pod(lab.lab, "default", "late")
     assert "found 0 problems" in calicoctl(lab, "ipam", "check")
 
 
