@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from calicoctl import json_out, lock, migration
 from calicoctl.failure import Failure
-from calicoctl.objects import KUBERNETES_PREFIX, Objects, document_of, list_of
+from calicoctl.objects import Objects, document_of, list_of
 from calicoctl.printing import Results, printer_for
 from calicoctl.terminal import Terminal
 from calicoctl.usage import CONFIG, Usage
 from datastore.connect import type_of
+from datastore.policies import is_of_kubernetes
 from datastore.resource import Key, Resource
 from datastore.store import Store, StoreError
 
@@ -82,13 +83,9 @@ async def _lists(store: Store) -> list[Objects]:
 
 
 def _moved(found: Objects, renamed: migration.Names) -> Objects:
-    kept = (item for item in found.items if not _is_of_the_api(item))
-    return found._replace(items=tuple(migration.moved(item, renamed) for item in kept))
-
-
-def _is_of_the_api(item: Resource) -> bool:
     """Kubernetes' own policies are there, or are not, whatever is imported."""
-    return item.kind == "NetworkPolicy" and item.name.startswith(KUBERNETES_PREFIX)
+    kept = (item for item in found.items if not is_of_kubernetes(item.key))
+    return found._replace(items=tuple(migration.moved(item, renamed) for item in kept))
 
 
 def _texts(contents: Contents) -> Iterator[str]:

@@ -26,6 +26,7 @@ from calicoctl.terminal import Terminal
 from calicoctl.usage import CONFIG, Usage
 from datastore.connect import type_of
 from datastore.initial import initialise
+from datastore.policies import is_of_kubernetes
 from datastore.resource import Key, Resource
 from datastore.store import Conflict, Create, Missing, Store, StoreError
 
@@ -106,9 +107,7 @@ async def _first_found(store: Store, *, is_kubernetes: bool) -> str:
 
 
 def _may_be_there(item: Resource) -> bool:
-    if item.kind == "NetworkPolicy":
-        return item.name.startswith(objects.KUBERNETES_PREFIX)
-    return item.kind == "Tier" and item.name in PROTECTED_TIERS
+    return is_of_kubernetes(item.key) or (item.kind == "Tier" and item.name in PROTECTED_TIERS)
 
 
 async def _lock(terminal: Terminal, store: Store) -> None:

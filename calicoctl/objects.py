@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from calicoctl.failure import NotAllowed
 from datastore.codec import from_json, to_json
+from datastore.policies import refuse_kubernetes_own
 from datastore.resource import Key, Resource
 from datastore.store import Conflict, Exists, NotSupported, Store
 from datastore.unset import DEFAULT_TIER, NAME_ANNOTATION, TIER_LABEL, pool_spec, tier_spec
@@ -23,7 +24,6 @@ from datastore.unset import DEFAULT_TIER, NAME_ANNOTATION, TIER_LABEL, pool_spec
 Document = dict[str, Any]
 
 READ_ONLY = "ClusterInformation"
-KUBERNETES_PREFIX = "knp.default."
 DEFAULT_PROFILE = "projectcalico-default-allow"
 TRIES = 5
 """How often an update runs again when somebody else wrote in between; upstream's number."""
@@ -212,9 +212,10 @@ def _refuse_foreign(key: Key, operation: str, document: Mapping[str, Any]) -> No
 
 def refuse_kubernetes(key: Key, operation: str) -> None:
     """Raises NotAllowed for what Kubernetes itself keeps."""
-    if key.kind == "NetworkPolicy" and key.name.startswith(KUBERNETES_PREFIX):
-        why = "kubernetes network policies must be managed through the kubernetes API"
-        raise NotAllowed(f"operation {operation} is not supported on {key}: {why}")
+    try:
+        refuse_kubernetes_own(key, operation)
+    except NotSupported as error:
+        raise NotAllowed(str(error)) from None
 
 
 _OF_USERS = ("name", "namespace", "resourceVersion", "labels", "annotations")

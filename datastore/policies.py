@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from datastore.store import Store
+from datastore.resource import Key
+from datastore.store import NotSupported, Store
 
 KINDS = ("NetworkPolicy", "GlobalNetworkPolicy")
 """Staged ones enforce nothing anywhere."""
+OF_KUBERNETES = "knp.default."
+"""How the names of those begin that are Kubernetes' own."""
+
+
+def is_of_kubernetes(key: Key) -> bool:
+    return key.kind == "NetworkPolicy" and key.name.startswith(OF_KUBERNETES)
+
+
+def refuse_kubernetes_own(key: Key, operation: str) -> None:
+    """Raises NotSupported for what Kubernetes alone writes."""
+    if is_of_kubernetes(key):
+        raise NotSupported(operation, key, "kubernetes network policies must be managed through the kubernetes API")
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from datastore.kubernetes import network_policies
 from datastore.kubernetes.client import Client
 from datastore.kubernetes.groups import Group, collection, resource_name
 from datastore.kubernetes.trouble import Asked
@@ -11,13 +12,12 @@ from datastore.policies import KINDS
 from datastore.resource import Key
 
 OWN = "Kubernetes NetworkPolicy"
-_OWN_PATH = "/apis/networking.k8s.io/v1/networkpolicies"
 
 
 async def count(client: Client, group: Group) -> Mapping[str, int]:
     """Raises StoreError."""
     found = {kind: await _count(client, collection(group, kind), resource_name(group, kind)) for kind in KINDS}
-    return {OWN: await _count(client, _OWN_PATH, "networkpolicies.networking.k8s.io"), **found}
+    return {OWN: await _count(client, network_policies.path(), network_policies.RESOURCE), **found}
 
 
 async def _count(client: Client, path: str, resource: str) -> int:

@@ -1,7 +1,8 @@
 """The Store over the Kubernetes API: every operation as the fewest requests that keep its promise.
 
 A kind is a custom resource, or a view: Nodes are Kubernetes' own, WorkloadEndpoints are Pods, Profiles are Namespaces
-and ServiceAccounts. Views are not created or deleted here; what Calico adds to them is patched in.
+and ServiceAccounts. Views are not created or deleted here; what Calico adds to them is patched in. Kubernetes' own
+NetworkPolicies are read beside Calico's; a watch tells of Calico's alone.
 
 Compare-and-swap is the server's: a replaced or deleted object must have the revision and uid that were seen.
 
@@ -27,7 +28,8 @@ from datastore.kubernetes.events import announce
 from datastore.kubernetes.groups import VIEWS, WITH_STATUS, Group, choose
 from datastore.kubernetes.tell import Teller
 from datastore.kubernetes.trouble import Asked, no_definition
-from datastore.kubernetes.views import UNREADABLE, View, view_of
+from datastore.kubernetes.views import OWN_POLICIES, UNREADABLE, View, view_of
+from datastore.policies import is_of_kubernetes, refuse_kubernetes_own
 from datastore.resource import Key, Resource, node_of
 from datastore.store import (
     Change,
@@ -80,7 +82,7 @@ class KubernetesStore:
     async def get(self, key: Key) -> Resource:
         if key.kind == "Profile":
             return await self._profile(key)
-        view = await self._view(key.kind)
+        view = OWN_POLICIES if is_of_kubernetes(key) else await self._view(key.kind)
         asked = Asked("get", view.resource, key)
         found = await self._client.ask("GET", view.path_of(key), asked)
         resource = _read(view, found)
@@ -97,9 +99,9 @@ class KubernetesStore:
         if kind == "Profile":
             return await self._profiles()
         view = await self._view(kind)
-        query = view.selector(node)
-        found, revision = await self._pages(view.path(namespace), Asked("list", view.resource, Key(kind, "")), query)
-        read = [_read(view, each) for each in found if not objects.is_deleted(each)]
+        read, revision = await self._all(view, namespace, node)
+        if kind == "NetworkPolicy":
+            read += (await self._all(OWN_POLICIES, namespace, node))[0]
         items = [each for each in read if isinstance(each, Resource) and node in ("", node_of(each))]
         unread = {each.key: each.why for each in read if isinstance(each, Unread)}
         return Listing(tuple(sorted(items, key=lambda item: (item.namespace, item.name))), revision, unread)
@@ -109,6 +111,7 @@ class KubernetesStore:
             return await self._patch_pod(replace(resource, uid=""))
         if resource.kind in VIEWS:
             raise NotSupported("Create", resource.key)
+        refuse_kubernetes_own(resource.key, "Create")
         view = await self._view(resource.kind)
         fresh = resource.stamped(revision="", uid="", created="")
         if view.group is Group.V1 and resource.kind not in objects.IPAM:
@@ -122,6 +125,7 @@ class KubernetesStore:
     async def update(self, resource: Resource) -> Resource:
         if resource.kind == "Profile":
             raise NotSupported("Update", resource.key)
+        refuse_kubernetes_own(resource.key, "Update")
         if resource.kind == "WorkloadEndpoint":
             return await self._patch_pod(resource)
         if not resource.revision or (not resource.created and resource.kind != "Node"):
@@ -141,6 +145,7 @@ class KubernetesStore:
         if key.kind in VIEWS:
             await self.get(key)
             raise NotSupported("Delete", key)
+        refuse_kubernetes_own(key, "Delete")
         view = await self._view(key.kind)
         for _ in range(_TRIES):
             found = await self.get(key)
@@ -220,6 +225,11 @@ class KubernetesStore:
         if self._group is None:
             raise no_definition(f"of {' or '.join(group.value for group in Group)}")
         return self._group
+
+    async def _all(self, view: View, namespace: str, node: str) -> tuple[builtins.list[Resource | Unread | None], str]:
+        asked = Asked("list", view.resource, Key(view.kind, ""))
+        found, revision = await self._pages(view.path(namespace), asked, view.selector(node))
+        return [_read(view, each) for each in found if not objects.is_deleted(each)], revision
 
     async def _pages(self, path: str, asked: Asked, selector: Mapping[str, str]) -> tuple[Sequence[Json], str]:
         """All of a list and its revision. What expires between two pages is asked for again, whole."""

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from datastore.kubernetes import nodes, objects, pods
+from datastore.kubernetes import network_policies, nodes, objects, pods
 from datastore.kubernetes.groups import LEASES_IN, LEASES_OF_OURS, Group, collection, resource_name
+from datastore.policies import OF_KUBERNETES
 from datastore.resource import Key, Resource
 from datastore.store import Missing
 
@@ -22,7 +23,7 @@ class View:
     """``resource``: what RBAC calls it. ``read`` gives None for what is none of this kind, and raises UNREADABLE.
 
     ``node_field``: by which the server finds a node's own, "" where it cannot. ``folder``: where the objects are, if
-    not with Calico's. ``only``: just the object of that name.
+    not with Calico's. ``only``: just the object of that name. ``prefix``: what our names have before the server's.
     """
 
     group: Group
@@ -32,10 +33,13 @@ class View:
     node_field: str = ""
     folder: str = ""
     only: str = ""
+    prefix: str = ""
 
     def path(self, namespace: str = "") -> str:
         if self.folder:
             return self.folder
+        if self.resource == network_policies.RESOURCE:
+            return network_policies.path(namespace)
         if self.kind == "Node":
             return "/api/v1/nodes"
         if self.kind == "WorkloadEndpoint":
@@ -44,7 +48,7 @@ class View:
 
     def path_of(self, key: Key) -> str:
         """Raises Missing where the name can be no object's."""
-        name = pods.pod_of(key) if self.kind == "WorkloadEndpoint" else key.name
+        name = pods.pod_of(key) if self.kind == "WorkloadEndpoint" else key.name.removeprefix(self.prefix)
         if not name:
             raise Missing(key, "malformed WorkloadEndpoint name - unable to determine Pod name")
         return f"{self.path(quote(key.namespace, safe=''))}/{quote(name, safe='')}"
@@ -55,7 +59,7 @@ class View:
         name, namespace = str(metadata.get("name")), str(metadata.get("namespace") or "")
         if self.kind == "WorkloadEndpoint":
             name = pods.endpoint_of(str((found.get("spec") or {}).get("nodeName") or ""), name)
-        return Key(self.kind, name, namespace)
+        return Key(self.kind, self.prefix + name, namespace)
 
     def selector(self, node: str) -> dict[str, str]:
         """The query by which the server picks what belongs to a node; empty where it cannot, or for all (node "")."""
@@ -72,6 +76,12 @@ def view_of(group: Group, kind: str, *, use_pod_cidr: bool) -> View:
     if kind == "Lease":
         return View(Group.V3, kind, resource_name(Group.V3, kind), _lease)
     return View(group, kind, resource_name(group, kind), partial(objects.from_object, group, kind))
+
+
+OWN_POLICIES = View(
+    Group.V3, "NetworkPolicy", network_policies.RESOURCE, network_policies.from_policy, prefix=OF_KUBERNETES
+)
+"""Kubernetes' own, beside Calico's."""
 
 
 def _lease(found: Mapping[str, Any]) -> Resource | None:

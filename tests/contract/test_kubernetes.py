@@ -152,6 +152,26 @@ async def test_policies_are_counted_kubernetes_own_among_them(server: KubeServer
         assert in_words(await count(store)) == "3 Kubernetes NetworkPolicy and 1 GlobalNetworkPolicy"
 
 
+async def test_kubernetes_own_policies_are_shown_among_calicos_and_are_not_ours_to_write(server: KubeServer) -> None:
+    path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
+    own = {"metadata": {"name": "a"}, "spec": {"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}}
+    async with made(server, path, own), opened(server.store()) as store:
+        mine = await store.create(Resource("NetworkPolicy", "b", "default", spec={"selector": "all()"}))
+        listed = await store.list("NetworkPolicy")
+        assert [str(item.key) for item in listed.items] == [
+            "NetworkPolicy(default/b)",
+            "NetworkPolicy(default/knp.default.a)",
+        ]
+        key = Key("NetworkPolicy", "knp.default.a", "default")
+        found = await store.get(key)
+        assert found == listed.items[1]
+        assert found.spec["ingress"][0]["destination"] == {"ports": [80]}
+        for refused in (store.create(found), store.update(found), store.delete(key)):
+            with pytest.raises(NotSupported, match="must be managed through the kubernetes API"):
+                await refused
+        await store.delete(mine.key)
+
+
 def endpoint(name: str, on: str, address: str, container: str = "c1") -> Resource:
     spec = {"node": on, "pod": name, "ipNetworks": [address], "containerID": container, "mac": "02:00:00:00:00:01"}
     return Resource("WorkloadEndpoint", f"{on}-k8s-{name}-eth0", "default", spec=spec)
