@@ -77,7 +77,7 @@ def _startup() -> int:
     from felix.fib.kernel import KernelUnavailable
     from felix.firewall.machine import listed
     from felix.first_seen import FirstSeen
-    from felix.startup import hands_off, lifecycle, reading, takeover
+    from felix.startup import distribution, hands_off, lifecycle, reading, takeover
     from felix.startup.environment import BadEnvironment
     from felix.startup.run import start_up
 
@@ -87,7 +87,10 @@ def _startup() -> int:
             for line in takeover.check(await listed(), os.environ):
                 sys.stdout.write(f"{line}\n")
             before = partial(lifecycle.remember, os.environ, FirstSeen())
-            return await start_up(store, os.environ, read_machine=reading.read, before=before)
+            read_distribution = partial(distribution.read, os.environ)
+            return await start_up(
+                store, os.environ, read_machine=reading.read, before=before, read_distribution=read_distribution
+            )
         finally:
             await store.close()
 

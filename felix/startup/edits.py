@@ -71,10 +71,17 @@ class Asked:
     given: frozenset[str]
 
 
-def asked(environ: Environ, version: int, *, hosts: Iterable[Interface] = (), ula: Network | None = None) -> Asked:
-    """``hosts`` and ``ula`` as :func:`felix.startup.pools.wanted` takes them. Raises BadEnvironment."""
+def asked(
+    environ: Environ,
+    version: int,
+    *,
+    hosts: Iterable[Interface] = (),
+    networks: Iterable[Network] = (),
+    ula: Network | None = None,
+) -> Asked:
+    """``hosts``, ``networks`` and ``ula`` as :func:`felix.startup.pools.wanted` takes them. Raises BadEnvironment."""
     return Asked(
-        pools.wanted(environ, version, hosts=hosts, ula=ula),
+        pools.wanted(environ, version, hosts=hosts, networks=networks, ula=ula),
         environment.number(environ, GENERATION, default=0, low=0, high=1 << 62),
         pools.is_cidr_given(environ, version),
         pools.given(environ, version),

@@ -67,11 +67,17 @@ def variable_of(field: str, version: int) -> str:
 
 
 def wanted(
-    environ: Environ, version: int, *, hosts: Iterable[Interface] = (), ula: Network | None = None
+    environ: Environ,
+    version: int,
+    *,
+    hosts: Iterable[Interface] = (),
+    networks: Iterable[Network] = (),
+    ula: Network | None = None,
 ) -> IPPool | None:
     """The first pool of a family, or None when none is wanted.
 
     Args:
+        networks: those that whoever set up the cluster has given to pods; for a pool whose network nobody told.
         hosts: the machine's addresses, which a network that nobody asked for must not hold.
         ula: the network of an IPv6 pool whose network nobody told.
     Raises BadEnvironment.
@@ -85,7 +91,8 @@ def wanted(
         return None
     if text.lower() == "none" or (version == 6 and not text and environ.get("IP6", "").lower() in ("", "none")):
         return None
-    cidr = _network(variable, text, version) if text else _default(version, hosts, ula)
+    given = next((network for network in networks if network.version == version), None)
+    cidr = _network(variable, text, version) if text else given or _default(version, hosts, ula)
     ipip, vxlan = _modes(environ, version)
     return IPPool(
         resource=Resource(

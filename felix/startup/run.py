@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import IPv6Network
 
 from datastore.initial import initialise
@@ -17,6 +17,7 @@ from datastore.resources import IPPool
 from datastore.store import Conflict, Exists, Missing, Store, Unavailable
 from felix.startup import address, defaults, detect, edits
 from felix.startup.detect import Machine
+from felix.startup.distribution import UNKNOWN, Distribution
 from felix.startup.environment import Environ
 from felix.startup.name import node_name, remember
 from felix.startup.registration import readable, register
@@ -30,8 +31,17 @@ _PAUSE_S = 1.0
 async def nothing() -> None: ...
 
 
+async def unknown() -> Distribution:
+    return UNKNOWN
+
+
 async def start_up(
-    store: Store, environ: Environ, *, read_machine: ReadMachine, before: Callable[[], Awaitable[None]] = nothing
+    store: Store,
+    environ: Environ,
+    *,
+    read_machine: ReadMachine,
+    before: Callable[[], Awaitable[None]] = nothing,
+    read_distribution: Callable[[], Awaitable[Distribution]] = unknown,
 ) -> list[str]:
     """Do it all; returns lines that say what was done. Raises BadEnvironment, StoreError, KernelUnavailable.
 
@@ -39,13 +49,15 @@ async def start_up(
     """
     name = node_name(environ)
     machine = await read_machine(destinations(environ))
-    first = [edits.asked(environ, version, hosts=machine.addresses, ula=_ula()) for version in (4, 6)]
+    _first_pools(environ, machine, UNKNOWN)  # what cannot be meant is refused before anything is waited for
     if environ.get("WAIT_FOR_DATASTORE", "").lower() == "true":
         await _reach(store)
     await before()
+    distribution = await read_distribution()
     said = await register(store, name, environ, machine)
-    await initialise(store, new_guid=lambda: secrets.token_hex(16), cluster_type=_cluster_type(environ))
-    for wanted in first:
+    cluster_type = _cluster_type(environ, distribution)
+    await initialise(store, new_guid=lambda: secrets.token_hex(16), cluster_type=cluster_type)
+    for wanted in _first_pools(environ, machine, distribution):
         said += await _write_pools(store, wanted)
     await _write_defaults(store, name, environ)
     remember(name)
@@ -67,9 +79,15 @@ def _ula() -> IPv6Network:
     return IPv6Network((int.from_bytes(b"\xfd" + secrets.token_bytes(5), "big") << 80, 48))
 
 
-def _cluster_type(environ: Environ) -> str:
+def _first_pools(environ: Environ, machine: Machine, distribution: Distribution) -> Sequence[edits.Asked]:
+    """Raises BadEnvironment."""
+    hosts, networks = machine.addresses, distribution.networks
+    return [edits.asked(environ, version, hosts=hosts, networks=networks, ula=_ula()) for version in (4, 6)]
+
+
+def _cluster_type(environ: Environ, distribution: Distribution) -> str:
     driver = "kdd" if environ.get("DATASTORE_TYPE") == "kubernetes" else ""
-    return ",".join(word for word in (driver, environ.get("CLUSTER_TYPE", "")) if word)
+    return ",".join(word for word in (driver, environ.get("CLUSTER_TYPE", ""), *distribution.words) if word)
 
 
 async def _reach(store: Store) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from datastore.kubernetes.condition import Network
-from felix.startup import lifecycle, name
-from lab.apiserver import ADMIN
+from felix.startup import distribution, lifecycle, name
+from lab.apiserver import ADMIN, NODE
 from tests.servers.kubernetes import KubeServer, strict_server
 
 pytestmark = pytest.mark.server
@@ -75,3 +75,22 @@ def test_a_node_whose_network_is_not_ours_to_tell_of_is_left_alone(
 def test_the_words_are_calicos() -> None:
     assert Network.UP.value == ("False", "CalicoIsUp", "Calico is running on this node")
     assert Network.DOWN.value == ("True", "CalicoIsDown", "Calico is shutting down on this node")
+
+
+def test_a_cluster_of_kubeadms_is_told_by_its_config_map_to_who_may_read_it(server: KubeServer) -> None:
+    path = "/api/v1/namespaces/kube-system/configmaps"
+    text = "networking:\n  podSubnet: 10.100.0.0/16\n"
+
+    async def scenario() -> None:
+        await server.do("POST", NODES, {"metadata": {"name": "node1"}})
+        assert await distribution.read(environment(server)) == distribution.UNKNOWN
+        await server.do("POST", path, {"metadata": {"name": "kubeadm-config"}, "data": {"ClusterConfiguration": text}})
+        try:
+            found = await distribution.read(environment(server))
+            assert (found.words, list(map(str, found.networks))) == (("kubeadm",), ["10.100.0.0/16"])
+            nobody = {**server.server.environment(NODE), "NODENAME": "node1"}
+            assert await distribution.read(nobody) == distribution.UNKNOWN
+        finally:
+            await server.do("DELETE", f"{path}/kubeadm-config")
+
+    asyncio.run(scenario())
