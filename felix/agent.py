@@ -26,6 +26,7 @@ from datastore.resources import IPAMBlock
 from datastore.store import Store, StoreError
 from datastore.unreadable import Reasons, in_one_line, in_words
 from felix import changes_log, mtu, policies
+from felix.atlas import tunnels_up
 from felix.bgp_client import BgpClient, Line
 from felix.cni.commands import Commands, Spool
 from felix.confirm import confirmed
@@ -37,6 +38,7 @@ from felix.fib.reconciler import REFRESH_S
 from felix.fib.status import Applied
 from felix.firewall.reconciler import Machine
 from felix.health import Health, Part
+from felix.lacking import Lack, lacks
 from felix.local_endpoints import LocalEndpoints
 from felix.metrics import Commanded, Datastore, Figures, FlowCounters, Usage
 from felix.node_ipam import NodeIpam
@@ -112,6 +114,7 @@ class Agent:
         self._on_settings = on_settings
         self._started_s = 0.0
         self._first_ready_s: float | None = None
+        self._lacks: tuple[Lack, ...] = ()
         self.health = Health(Part.DATASTORE, Part.DATAPLANE, Part.CNI)
         self._dataplane = Dataplane(
             node,
@@ -321,6 +324,18 @@ class Agent:
             if count
         ]
         self._report(Part.DATAPLANE, is_ready=is_ready, why="; ".join(problems))
+        self._report_lacks()
+
+    def _report_lacks(self) -> None:
+        """A node that cannot reach another is not ready, whatever else works."""
+        view, refused = self._dataplane.view, self._dataplane.reconciler.refused_devices
+        if view.me is None or not (refused or self._lacks):
+            return
+        up = tunnels_up(view.surroundings.links)
+        self._lacks = tuple(lacks(refused, view.pools.values(), view.me, view.nodes.values(), up))
+        self.notes.report("tunnels", (each.event(self._node) for each in self._lacks))
+        is_ready = not any(each.unreached for each in self._lacks)
+        self._report(Part.DEVICES, is_ready=is_ready, why="; ".join(map(str, self._lacks)))
 
     def _on_block(self, key: Key, block: IPAMBlock | None) -> None:
         self._ipam.hear(key, block)

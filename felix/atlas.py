@@ -6,14 +6,14 @@ because one node has many blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from datastore.resources import IPPool, Node
 from felix import mtu
 from felix.choose import Choice, Peer, choose
 from felix.encap import direct, ipip, vxlan
 from felix.encap.way import NoWay, Way
-from felix.fib.model import Address, Network, Why
+from felix.fib.model import Address, Link, Network, Why
 from felix.ground import Ground
 from felix.prefixes import PrefixTable
 from felix.reach.reach import Reach, Source
@@ -31,7 +31,7 @@ class Atlas:
         self._nodes = dict(_by_address(view))
         self._ground = Ground(view.surroundings)
         links = view.surroundings.links
-        self._up = frozenset(tunnel for tunnel in Tunnel if tunnel.device in links and links[tunnel.device].is_up)
+        self._up = tunnels_up(links)
         self._settings = view.settings
         self._host_mtu_bytes = mtu.of_host(links.values(), self._settings.mtu_iface_pattern)
         self._ways: dict[tuple[str, tuple[Address, ...], str], tuple[Way | NoWay, Why]] = {}
@@ -76,6 +76,11 @@ class Atlas:
             return f"node {reach.told_by}, its block"
         node = self._nodes.get(reach.next_hops[0])
         return f"node {node.name}, bgp {reach.told_by}" if node is not None else f"bgp {reach.told_by}"
+
+
+def tunnels_up(links: Mapping[str, Link]) -> frozenset[Tunnel]:
+    """Those whose device here is up."""
+    return frozenset(tunnel for tunnel in Tunnel if tunnel.device in links and links[tunnel.device].is_up)
 
 
 def _by_address(view: View) -> Iterator[tuple[Address, Node]]:

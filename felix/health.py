@@ -24,6 +24,7 @@ class Part(Enum):
     NODE = "Node"
     METRICS = "Metrics"
     OBJECTS = "StoredObjects"
+    DEVICES = "TunnelDevices"
 
 
 @dataclass(frozen=True, slots=True)

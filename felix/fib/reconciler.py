@@ -185,6 +185,11 @@ class Reconciler:
         """What is refused for now, op by op: routes, devices that should be up, sysctls."""
         return {str(failure.op): str(failure.why) for failure in self._failures}
 
+    @property
+    def refused_devices(self) -> Mapping[str, str]:
+        """Tunnels that the kernel does not make, and why."""
+        return {one.op.tunnel.name: str(one.why) for one in self._failures if isinstance(one.op, MakeTunnel)}
+
     def report(self) -> Report:
         return Report(
             trouble=self._trouble,
