@@ -1,7 +1,8 @@
-"""The overlays on real kubelets: nodes are Ready, pods reach each other, calicoctl works; each on a cluster of its own."""
+"""The overlays on real kubelets, each on a cluster of its own: nodes Ready, pods reach each other, calicoctl works."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def applied(archive: Path, overlay: Path) -> Iterator[RealCluster]:
     with bed.real_cluster() as made:
         made.tool("import", str(archive))
-        if "etcd" in overlay.name:
+        if overlay.name == "etcd":
             _start_etcd(made)
         made.kubectl("apply", "-k", str(overlay))
         made.until(made.nodes_are_ready, "every node to be Ready")
@@ -43,6 +44,7 @@ def _start_etcd(cluster: RealCluster) -> None:
     words = f"--data-dir=/tmp/etcd --listen-client-urls={ETCD} --advertise-client-urls={ETCD} --listen-peer-urls={peer}"
     own = f"--initial-advertise-peer-urls={peer} --initial-cluster=default={peer}"
     cluster.on("control", "sh", "-c", f"nohup etcd {words} {own} >/tmp/etcd.log 2>&1 & sleep 0")
+    cluster.kubectl("-n", "kube-system", "create", "secret", "generic", "calico-etcd-secrets")
 
 
 def pods_reach_each_other(cluster: RealCluster) -> bool:
@@ -92,12 +94,12 @@ def test_ipip_on_a_kernel_that_has_none_is_said_and_pods_reach_each_other_withou
 
 
 def test_etcd_as_the_datastore(archive: Path, tmp_path: Path) -> None:
-    overlay = tmp_path / "etcd-here"
+    overlay = tmp_path / "etcd"
     overlay.mkdir()
     (overlay / "kustomization.yaml").write_text(
         "apiVersion: kustomize.config.k8s.io/v1beta1\n"
         "kind: Kustomization\n"
-        f"resources: [{OVERLAYS / 'etcd'}]\n"
+        f"resources: [{os.path.relpath(OVERLAYS / 'etcd', overlay)}]\n"
         "patches:\n"
         "- patch: |\n"
         "    apiVersion: v1\n"
