@@ -52,17 +52,21 @@ def run(terminal: Terminal) -> None:
         ipam_report.write(path, evidence.cluster, findings.every_allocation, findings.idle_handles)
 
 
+_OF_A_POD = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+
+
 async def _services(terminal: Terminal, store: Store) -> Sequence[Resource]:
-    """Raises Failure where there is no way to Kubernetes."""
+    """Raises Failure where there is no way to Kubernetes. Inside of a pod there is one."""
     from datastore.connect import beside
 
     environ = terminal.datastore()
     if (here := beside(store, environ)) is not None:
         return (await here.services().list("Service")).items
     path = terminal.words.text("kubeconfig") or environ.get("KUBECONFIG")
-    if not path:
+    way = {"KUBECONFIG": path} if path else {name: environ[name] for name in _OF_A_POD if environ.get(name)}
+    if not way:
         raise Failure("KUBECONFIG environment variable or --kubeconfig parameter not set")
-    elsewhere: Environ = {"DATASTORE_TYPE": "kubernetes", "KUBECONFIG": path}
+    elsewhere: Environ = {"DATASTORE_TYPE": "kubernetes", **way}
     kubernetes = terminal.connect(elsewhere)
     try:
         there = beside(kubernetes, elsewhere)

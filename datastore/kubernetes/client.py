@@ -6,8 +6,7 @@ caller's to repeat.
 
 A connection through which nothing passes any more is noticed by the kernel: it asks the other end after 10 s of
 silence, every 5 s, and gives up after 25 s. That costs no request. What answers there and yet passes nothing on is
-noticed when the server does not end a watch in its time: bookmarks cannot tell, because a kind that nobody writes gets
-none.
+noticed by :mod:`datastore.kubernetes.pulse`, or else when the server does not end a watch in its time.
 Source: Kubernetes API concepts (watch, chunked lists), client-go rest and transport.
 """
 
@@ -121,10 +120,14 @@ class Client:
                 raise trouble.of_answer(response.status, text, asked)
             await asyncio.sleep(pause_s)
 
+    def doubt(self, why: str) -> None:
+        """Nothing may come any more on any connection: whoever watches is told so, and asks anew."""
+        for stream in self._streams:
+            stream.end(why)
+
     async def close(self) -> None:
         self._is_closed = True
-        for stream in self._streams:
-            stream.end()
+        self.doubt(_CLOSED)
         if self._session is not None:
             await self._session.close()
 
@@ -218,21 +221,21 @@ class Stream:
         self._longest_silence_s = longest_silence_s
         self._rest = b""
         self._reading: asyncio.Timeout | None = None
-        self._is_over = False
+        self._over = ""
 
     async def read(self, *, patience_s: float | None = None) -> list[Json] | None:
         """The events that have come, at least one; none when ``patience_s`` are over, None when the server ended it.
 
         Raises Unavailable after too long a silence, and when its client is closed.
         """
-        if self._is_over:
-            raise Unavailable(_CLOSED)
+        if self._over:
+            raise Unavailable(self._over)
         try:
             async with asyncio.timeout(self._longest_silence_s if patience_s is None else patience_s) as self._reading:
                 return await self._next()
         except TimeoutError:
-            if self._is_over:
-                raise Unavailable(_CLOSED) from None
+            if self._over:
+                raise Unavailable(self._over) from None
             if patience_s is None:
                 silence = f"a watch has heard nothing for {self._longest_silence_s:.0f} s"
                 raise Unavailable(f"{silence}: its connection is taken for dead") from None
@@ -240,9 +243,9 @@ class Stream:
         finally:
             self._reading = None
 
-    def end(self) -> None:
+    def end(self, why: str) -> None:
         """Whoever reads, or will, is told that it is over."""
-        self._is_over = True
+        self._over = why
         if self._reading is not None and not self._reading.expired():
             self._reading.reschedule(asyncio.get_running_loop().time())
 

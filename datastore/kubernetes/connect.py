@@ -2,6 +2,7 @@
 
 CALICO_API_GROUP   crd.projectcalico.org/v1 or projectcalico.org/v3; without it, what the server has
 USE_POD_CIDR       "true" where addresses are host-local's
+NODENAME           the node whose Lease is the server's pulse
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from random import Random
 
 from datastore.kubernetes.access import find
 from datastore.kubernetes.client import Client
+from datastore.kubernetes.pulse import Pulse
 from datastore.kubernetes.store import KubernetesStore
 
 
@@ -22,8 +24,10 @@ def client_of(environ: Mapping[str, str]) -> Client:
 
 def connect_to(environ: Mapping[str, str]) -> KubernetesStore:
     """Connects on the first request. Raises Rejected, the user's mistake."""
+    client, node = client_of(environ), environ.get("NODENAME", "")
     return KubernetesStore(
-        client_of(environ),
+        client,
+        pulse=Pulse(client, node) if node else None,
         group=environ.get("CALICO_API_GROUP", ""),
         use_pod_cidr=environ.get("USE_POD_CIDR", "").lower() == "true",
     )

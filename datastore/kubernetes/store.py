@@ -26,6 +26,7 @@ from datastore.kubernetes import nodes, objects, pods, policies, profiles
 from datastore.kubernetes.client import Client, Json
 from datastore.kubernetes.events import announce
 from datastore.kubernetes.groups import VIEWS, WITH_STATUS, Group, choose
+from datastore.kubernetes.pulse import Pulse
 from datastore.kubernetes.tell import Teller
 from datastore.kubernetes.trouble import Asked, no_definition
 from datastore.kubernetes.views import OWN_POLICIES, UNREADABLE, View, view_of
@@ -62,9 +63,13 @@ class KubernetesStore:
     Args:
         group: CALICO_API_GROUP, or "" to use what the server has.
         use_pod_cidr: addresses are host-local's (USE_POD_CIDR).
+        pulse: by which watches that stand and hear nothing are noticed.
     """
 
-    def __init__(self, client: Client, *, group: str = "", use_pod_cidr: bool = False) -> None:
+    def __init__(
+        self, client: Client, *, group: str = "", use_pod_cidr: bool = False, pulse: Pulse | None = None
+    ) -> None:
+        self._pulse = pulse
         self._client = client
         self._named_group = group
         self._use_pod_cidr = use_pod_cidr
@@ -178,6 +183,8 @@ class KubernetesStore:
         if not since.isdigit():
             raise Compacted(kind, since)
         view = await self._view(kind)
+        if self._pulse is not None:
+            self._pulse.begin()
         teller = Teller(partial(_read, view), kind, since, node)
         clock = asyncio.get_running_loop().time
         while True:
@@ -205,6 +212,8 @@ class KubernetesStore:
         await announce(self._client, event, reporter=reporter, host=host, now=_now())
 
     async def close(self) -> None:
+        if self._pulse is not None:
+            await self._pulse.end()
         await self._client.close()
 
     # --- reading ----------------------------------------------------------------------------------------------------

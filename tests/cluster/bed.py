@@ -91,7 +91,12 @@ class RealCluster:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._tool = os.environ["TORTIE_CLUSTER_TOOL"]
-        self._environment = {**os.environ, "CLUSTER_STATE": str(folder / "state"), "K8S_BIN": str(self._programs())}
+        self._environment = {
+            **os.environ,
+            "CLUSTER_STATE": str(folder / "state"),
+            "K8S_BIN": str(self._programs()),
+            "KUBECACHEDIR": str(folder / "cache"),  # what kubectl knows of another cluster at this address is not ours
+        }
 
     def _programs(self) -> Path:
         made = self._folder / "bin"

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,9 +18,11 @@ import pytest
 from datastore.codec import decode, encode
 from datastore.events import Event, herald_of
 from datastore.follow import Batch, follow
+from datastore.kubernetes import pulse as pulse_of
 from datastore.kubernetes.client import Client
 from datastore.kubernetes.groups import Group, collection
 from datastore.kubernetes.kubeconfig import Access
+from datastore.kubernetes.pulse import Pulse
 from datastore.kubernetes.store import PAGE, KubernetesStore
 from datastore.policies import count, in_words
 from datastore.resource import KINDS, Key, Resource
@@ -554,6 +557,62 @@ async def test_a_watch_through_which_nothing_comes_is_taken_up_again_without_a_l
             assert followed.snapshots == 1
 
 
+NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+
+
+@asynccontextmanager
+async def renewed(server: KubeServer, node: str) -> AsyncIterator[None]:
+    """As by a kubelet, though more often."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+            await server.do("PATCH", f"{NODE_LEASES}/{node}", {"spec": {"renewTime": now}})
+
+    async with made(server, NODE_LEASES, {"metadata": {"name": node}, "spec": {"holderIdentity": node}}):
+        kubelet = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            kubelet.cancel()
+            await asyncio.wait([kubelet])
+
+
+async def test_a_proxy_that_hangs_is_noticed_by_the_silence_of_the_nodes_lease(server: KubeServer) -> None:
+    proxy = Proxy(int(server.server.url.rpartition(":")[2]))
+    async with proxy.listening() as url, renewed(server, "n1"):
+        client = server.client(environment={"K8S_API_ENDPOINT": url})
+        pulse = Pulse(client, "n1", quiet_s=1.0, answer_s=1.0)
+        async with opened(KubernetesStore(client, pulse=pulse)) as store, following(store) as followed:
+            await followed.until(lambda: followed.snapshots)
+            await asyncio.sleep(2.0)  # twice as long as it may be quiet
+            assert followed.trouble == []
+            proxy.swallow()
+            await followed.until(lambda: followed.trouble)
+            assert str(followed.trouble[0]) == "nothing came from the API server for 1 s, and much should have"
+            await server.do("POST", POOLS, raw_pool("p", "10.0.0.0/16"))
+            proxy.pass_on()
+            await followed.until(lambda: followed.names == ["p"])
+            assert followed.snapshots == 1
+
+
+async def test_a_lease_that_nobody_renews_any_more_is_no_silence_of_the_server(server: KubeServer) -> None:
+    client = server.client()
+    pulse = Pulse(client, "n1", quiet_s=0.2, answer_s=5.0)
+    async with opened(KubernetesStore(client, pulse=pulse)) as store, following(store) as followed:
+        async with made(server, NODE_LEASES, {"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}}):
+            await followed.until(lambda: followed.snapshots)
+            await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # and then there is none
+        assert followed.trouble == []
+
+
+def test_a_silent_server_is_noticed_in_30_s() -> None:
+    assert pulse_of.QUIET_S + pulse_of.ANSWER_S < 30
+    assert pulse_of.QUIET_S >= 2 * 10  # a kubelet renews every ten seconds
+
+
 # --- a server that is asked too much ---------------------------------------------------------------------------------
 
 
@@ -588,8 +647,6 @@ async def test_a_server_that_asks_us_to_wait_is_asked_again_after_that_time() ->
 
 
 async def test_a_lease_is_kubernetes_own_and_takes_every_word_of_the_controllers(server: KubeServer) -> None:
-    from datetime import UTC, datetime
-
     from controllers import lease
 
     wall = datetime(2027, 1, 15, 8, 0, tzinfo=UTC)

@@ -72,9 +72,12 @@ def test_the_definitions_are_those_of_the_tables(applied: list[Json]) -> None:
     assert made == json.loads(json.dumps(definitions(Group.V1)))
 
 
-def test_all_that_has_a_namespace_is_in_kube_system(applied: list[Json]) -> None:
-    spaces = {each["metadata"]["namespace"] for each in applied if "namespace" in each["metadata"]}
-    assert spaces == {"kube-system"}
+def test_all_that_has_a_namespace_is_in_kube_system_but_for_the_right_to_hear_nodes_leases(applied: list[Json]) -> None:
+    where = {(each["kind"], each["metadata"].get("namespace", "kube-system")) for each in applied}
+    assert {place for place in where if place[1] != "kube-system"} == {
+        ("Role", "kube-node-lease"),
+        ("RoleBinding", "kube-node-lease"),
+    }
 
 
 def test_the_mode_and_the_network_of_the_pool_are_ready_to_edit() -> None:
@@ -127,9 +130,14 @@ def test_a_right_that_nobody_asks_for_is_not_given(applied: list[Json]) -> None:
     assert not any(rule["apiGroups"] == [""] and "secrets" in rule["resources"] for rule in rules)
 
 
-def test_the_controllers_may_hold_a_lease_in_their_namespace_and_nowhere_else(applied: list[Json]) -> None:
-    about = [each for each in applied if any("leases" in rule["resources"] for rule in each.get("rules", ()))]
-    assert [(each["kind"], each["metadata"]["namespace"]) for each in about] == [("Role", "kube-system")]
+def test_leases_are_held_by_the_controllers_in_their_namespace_and_heard_by_agents_in_the_nodes(
+    applied: list[Json],
+) -> None:
+    rules = [(each, rule) for each in applied for rule in each.get("rules", ()) if "leases" in rule["resources"]]
+    assert [(each["kind"], each["metadata"]["namespace"], rule["verbs"]) for each, rule in rules] == [
+        ("Role", "kube-node-lease", ["get", "watch"]),
+        ("Role", "kube-system", ["get", "create", "update"]),
+    ]
 
 
 # --- kustomize --------------------------------------------------------------------------------------------------------
