@@ -65,7 +65,14 @@ _MIGRATE = Branch(
         "unlock": Leaf("migrate_unlock", "Unlock the datastore"),
     },
 )
-_DATASTORE = Branch("The datastore as a whole", "What concerns all of the datastore at once.", {"migrate": _MIGRATE})
+_DATASTORE = Branch(
+    "The datastore as a whole",
+    "What concerns all of the datastore at once.",
+    {
+        "migrate": _MIGRATE,
+        "migrate-policy-names": Leaf("migrate_policy_names", "Store policies under the names that users know them by"),
+    },
+)
 _CLUSTER = Branch(
     "The cluster as a whole",
     "What concerns all nodes at once.",

@@ -182,3 +182,39 @@ def test_a_cluster_without_addresses_is_imported() -> None:
     old("datastore migrate lock")
     assert new("datastore migrate import -f -", old("datastore migrate export").out).status == 0
     assert contents(new) == contents(old)
+
+
+def policy(name: str, kind: str = "NetworkPolicy", *, called: str = "", tier: str = "") -> Resource:
+    annotations = {"projectcalico.org/metadata": json.dumps({"name": called})} if called else {}
+    spec = {"selector": "all()", **({"tier": tier} if tier else {})}
+    return Resource(kind, name, "prod" if kind == "NetworkPolicy" else "", spec=spec, annotations=annotations)
+
+
+def test_policies_that_an_older_calico_stored_get_the_names_that_users_know() -> None:
+    shell = Shell()
+    stored = (
+        policy("default.a"),
+        policy("default.b", called="b"),
+        policy("default.c", called="default.c"),
+        policy("security.d", tier="security"),
+        policy("default.e", "GlobalNetworkPolicy", tier="default"),
+        policy("default.half"),
+        policy("half"),
+    )
+
+    async def fill(store: Store) -> None:
+        for each in stored:
+            await store.create(each)
+
+    shell.ask(fill)
+    migrate = "datastore migrate-policy-names"
+    assert shell(migrate).out == "Policy name migration complete, migrated 4 policies.\n"
+    assert sorted(name for name in contents(shell) if "NetworkPolicy" in name) == [
+        "GlobalNetworkPolicy(e)",
+        "NetworkPolicy(prod/a)",
+        "NetworkPolicy(prod/b)",
+        "NetworkPolicy(prod/default.c)",
+        "NetworkPolicy(prod/half)",
+        "NetworkPolicy(prod/security.d)",
+    ]
+    assert shell(migrate).out == "Policy name migration complete, migrated 0 policies.\n"
