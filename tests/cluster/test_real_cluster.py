@@ -89,6 +89,28 @@ def test_a_pool_that_changes_its_mode_under_traffic_loses_nothing(cluster: RealC
     assert pings[0].sent - pings[0].received == 0
 
 
+@pytest.mark.long
+def test_an_api_server_that_is_frozen_is_noticed_in_30_s_and_packets_flow(cluster: RealCluster) -> None:
+    """Its kernel goes on acknowledging: no connection looks dead."""
+
+    def is_ready() -> bool:
+        ask = "busybox wget -q -O /dev/null http://127.0.0.1:9099/readiness && echo yes || echo no"
+        return cluster.on("node1", "sh", "-c", ask).strip() == "yes"
+
+    def server(signal: str) -> None:
+        cluster.on("control", "sh", "-c", f"kill -{signal} $(cat /run/kube-apiserver.pid)")
+
+    assert is_ready()
+    with cluster.pinging(cluster.web("node1")[0], cluster.web("node2")[1]) as pings:
+        server("STOP")
+        try:
+            cluster.until(lambda: not is_ready(), "felix to notice", patience_s=30.0)
+        finally:
+            server("CONT")
+        cluster.until(is_ready, "felix to be in touch again")
+    assert pings[0].sent - pings[0].received == 0
+
+
 def test_an_edit_of_the_manifest_changes_the_pool(cluster: RealCluster, tmp_path: Path) -> None:
     text = bed.MANIFEST.read_text()
     before = '- name: CALICO_IPV4POOL_VXLAN\n              value: "Never"'
