@@ -61,6 +61,8 @@ UNREAD = (
     ),
 )
 SITE = "usr/local/lib/python3.11/dist-packages"
+PIPS_NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+"""Of where and by which Python it was installed: they differ from machine to machine, and nothing here reads them."""
 
 
 class CannotBuild(Exception):
@@ -191,6 +193,9 @@ def _install_python(site: Path, lock: Lock) -> None:
     shutil.rmtree(site / "bin", ignore_errors=True)
     for folder in sorted(site.rglob("tests")):
         shutil.rmtree(folder)
+    for notes in PIPS_NOTES:
+        for path in sorted(site.glob(f"*.dist-info/{notes}")):
+            path.unlink()
 
 
 def _finish(root: Path) -> None:
