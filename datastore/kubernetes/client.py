@@ -1,8 +1,8 @@
 """The only door to the API server, and to the files that say how to reach it: requests in, JSON or StoreErrors out.
 
-Speaks HTTP/1.1 over aiohttp. Tokens and certificates are read again when their files change. What the server asks us
-to wait for (429, Retry-After) is waited for, within the request's patience; everything else that fails is the
-caller's to repeat.
+Speaks HTTP/1.1 (:mod:`datastore.kubernetes.connections`). Tokens and certificates are read again when their files
+change. What the server asks us to wait for (429, Retry-After) is waited for, within the request's patience; everything
+else that fails is the caller's to repeat.
 
 A connection through which nothing passes any more is noticed by the kernel: it asks the other end after 10 s of
 silence, every 5 s, and gives up after 25 s. That costs no request. What answers there and yet passes nothing on is
@@ -17,15 +17,16 @@ import json
 import socket
 import ssl
 import tempfile
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import aiohttp
+from urllib.parse import urlencode
 
 from datastore.kubernetes import trouble
+from datastore.kubernetes.connections import Connections, Response
 from datastore.kubernetes.kubeconfig import Access
 from datastore.kubernetes.trouble import Asked
 from datastore.store import Rejected, Unavailable
@@ -34,17 +35,10 @@ Json = dict[str, Any]
 Query = Mapping[str, str]
 
 REQUEST_PATIENCE_S = 10.0
-CONNECT_PATIENCE_S = 8.0
 WATCH_S = 600.0
 """After which a server ends a watch, give or take a tenth, so that they are not all taken up again at once."""
 LONGEST_SILENCE_S = 1.1 * WATCH_S + 30.0
 _FIRST_PAUSE_S = 0.1
-_KEEPALIVE = {
-    socket.TCP_KEEPIDLE: 10,
-    socket.TCP_KEEPINTVL: 5,
-    socket.TCP_KEEPCNT: 3,
-    socket.TCP_USER_TIMEOUT: 25_000,  # milliseconds, for what was sent and not acknowledged
-}
 _CLOSED = "this client of the datastore was closed"
 
 
@@ -59,7 +53,7 @@ class Client:
         self._random = random
         self._longest_silence_s = longest_silence_s
         self._credentials = _Credentials(access)
-        self._session: aiohttp.ClientSession | None = None
+        self._connections = Connections(access.server, server_name=access.server_name)
         self._streams: set[Stream] = set()
         self._is_closed = False
 
@@ -103,17 +97,17 @@ class Client:
             stack.callback(self._streams.discard, stream)
             yield stream
 
-    async def _accepted(self, path: str, asked: Asked, query: Query, stack: AsyncExitStack) -> aiohttp.StreamReader:
+    async def _accepted(self, path: str, asked: Asked, query: Query, stack: AsyncExitStack) -> Response:
         """What the server sends once it has accepted; ``stack`` keeps the connection."""
         tries = 0
         while True:
             async with AsyncExitStack() as attempt:
-                request = self._request("GET", path, asked, query, None, "", total_s=None)
+                request = self._request("GET", path, asked, query, headers=self._credentials.headers())
                 response = await attempt.enter_async_context(request)
                 if response.status == 200:
                     stack.push_async_exit(attempt.pop_all())
-                    return response.content
-                text, retry_after = await response.text(), response.headers.get("Retry-After", "")
+                    return response
+                text, retry_after = await _text(response), response.field("Retry-After")
             tries += 1
             pause_s = self._pause_s(response.status, retry_after, "GET", tries)
             if pause_s is None:
@@ -128,53 +122,38 @@ class Client:
     async def close(self) -> None:
         self._is_closed = True
         self.doubt(_CLOSED)
-        if self._session is not None:
-            await self._session.close()
+        self._connections.close()
+        await asyncio.sleep(0)  # in which the loop closes their sockets, so that one that ends now leaves none open
 
     async def _once(
         self, method: str, path: str, asked: Asked, query: Query | None, body: Json | None, patch: str
     ) -> tuple[int, str, str]:
-        kind = patch if method == "PATCH" else ""
+        headers = {**self._credentials.headers(), "Accept-Encoding": "gzip"}
+        if body is not None:
+            headers["Content-Type"] = f"application/{patch if method == 'PATCH' else ''}json"
+        sent = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         with self._told(asked):
-            async with self._request(method, path, asked, query, body, kind, total_s=REQUEST_PATIENCE_S) as response:
-                return response.status, response.headers.get("Retry-After", ""), await response.text()
+            async with (
+                asyncio.timeout(REQUEST_PATIENCE_S),
+                self._request(method, path, asked, query, headers=headers, body=sent) as response,
+            ):
+                return response.status, response.field("Retry-After"), await _text(response)
 
-    @asynccontextmanager
-    async def _request(
+    def _request(
         self,
         method: str,
         path: str,
         asked: Asked,
         query: Query | None,
-        body: Json | None,
-        kind: str,
         *,
-        total_s: float | None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        self.requests[asked.verb] += 1
-        headers = self._credentials.headers()
-        if body is not None:
-            headers["Content-Type"] = f"application/{kind}json"
-        async with self._connections().request(
-            method,
-            self._access.server + path,
-            params=query,
-            data=None if body is None else json.dumps(body, separators=(",", ":")),
-            headers=headers,
-            ssl=self._credentials.tls(),
-            timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_PATIENCE_S),
-            server_hostname=self._access.server_name or None,
-            allow_redirects=False,
-        ) as response:
-            yield response
-
-    def _connections(self) -> aiohttp.ClientSession:
+        headers: Mapping[str, str],
+        body: bytes = b"",
+    ) -> AbstractAsyncContextManager[Response]:
         if self._is_closed:
             raise Unavailable(_CLOSED)
-        if self._session is None:
-            connector = aiohttp.TCPConnector(socket_factory=_socket, limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
-        return self._session
+        self.requests[asked.verb] += 1
+        target = f"{path}?{urlencode(query)}" if query else path
+        return self._connections.request(method, target, tls=self._credentials.tls(), headers=headers, body=body)
 
     def _pause_s(self, code: int, retry_after: str, method: str, tries: int) -> float | None:
         """How long to wait before the same request again; None where that would not help, or might do it twice."""
@@ -191,22 +170,22 @@ class Client:
         """What goes wrong below HTTP, as a StoreError."""
         try:
             yield
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             if self._is_closed:
                 raise Unavailable(_CLOSED) from None
             raise Unavailable(self._explained(error, asked)) from None
 
     def _explained(self, error: Exception, asked: Asked) -> str:
         where, how = self._access.server, self._access.how
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        if isinstance(error, ssl.SSLCertVerificationError):
             ca = self._access.ca_file or f"the CA of {how}"
-            why = f"{ca} does not vouch for its certificate ({error.certificate_error})"
+            why = f"{ca} does not vouch for its certificate ({error.verify_message})"
             return f"the API server at {where} is not trusted: {why}; give the CA of this cluster"
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return f"the API server's name in {where} (from {how}) cannot be resolved: {error.os_error.strerror}"
-        if isinstance(error, aiohttp.ClientConnectorSSLError):
-            return f"the API server at {where} (from {how}) and this client find no way to speak TLS: {error.os_error}"
-        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+        if isinstance(error, socket.gaierror):
+            return f"the API server's name in {where} (from {how}) cannot be resolved: {error.strerror}"
+        if isinstance(error, ssl.SSLError):
+            return f"the API server at {where} (from {how}) and this client find no way to speak TLS: {error}"
+        if isinstance(error, ConnectionRefusedError):
             return f"nobody listens at {where} (from {how}): see whether the API server runs, and whether it is there"
         if isinstance(error, TimeoutError):
             return f"the API server at {where} did not answer {asked.verb} {asked.resource} in time"
@@ -216,8 +195,8 @@ class Client:
 class Stream:
     """The events of a watch. A read that is given up loses nothing."""
 
-    def __init__(self, content: aiohttp.StreamReader, longest_silence_s: float) -> None:
-        self._content = content
+    def __init__(self, response: Response, longest_silence_s: float) -> None:
+        self._response = response
         self._longest_silence_s = longest_silence_s
         self._rest = b""
         self._reading: asyncio.Timeout | None = None
@@ -251,7 +230,7 @@ class Stream:
 
     async def _next(self) -> list[Json] | None:
         while True:
-            chunk = await self._content.readany()
+            chunk = await self._response.some()
             if not chunk:
                 return None
             *lines, self._rest = (self._rest + chunk).split(b"\n")
@@ -265,7 +244,7 @@ class _Credentials:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._token, self._token_seen = access.token, _Seen()
-        self._tls: ssl.SSLContext | bool = True
+        self._tls: ssl.SSLContext | None = None
         self._tls_seen = _Seen()
         self._was_read = False
 
@@ -275,7 +254,8 @@ class _Credentials:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         elif self._access.user:
-            headers["Authorization"] = aiohttp.BasicAuth(self._access.user, self._access.password).encode()
+            words = f"{self._access.user}:{self._access.password}"
+            headers["Authorization"] = f"Basic {b64encode(words.encode()).decode()}"
         return headers
 
     def have_changed(self) -> bool:
@@ -294,10 +274,10 @@ class _Credentials:
                 raise Unavailable(f"the token {path} cannot be read: {error.strerror}") from None
         return before != self._token
 
-    def tls(self) -> ssl.SSLContext | bool:
-        """Raises Rejected where a certificate cannot be used."""
+    def tls(self) -> ssl.SSLContext | None:
+        """None in the clear. Raises Rejected where a certificate cannot be used."""
         if self._access.server.startswith("http:"):
-            return True
+            return None
         files = [path for path in (self._access.ca_file, self._access.cert_file, self._access.key_file) if path]
         if self._tls_seen.has_changed(files) or not self._was_read:
             self._tls = _tls_of(self._access)
@@ -358,11 +338,5 @@ def _parsed(text: str) -> Json:
     return found
 
 
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol = address[:3]
-    made = socket.socket(family, kind, protocol)
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE.items():
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
+async def _text(response: Response) -> str:
+    return (await response.read()).decode("utf-8", "replace")

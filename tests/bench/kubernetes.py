@@ -31,6 +31,7 @@ print(f"{{(time.perf_counter() - began) * 1000:.0f}} ms, {{rss() - before:.1f}} 
 """
 _CLIENTS = {
     "this driver": "import datastore.kubernetes.connect",
+    "h11 alone": "import h11",
     "aiohttp alone": "import aiohttp",
     "httpx alone": "import httpx; httpx.AsyncClient()",
     "the package kubernetes": "import kubernetes.client, kubernetes.config; kubernetes.client.ApiClient()",
