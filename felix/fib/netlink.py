@@ -28,11 +28,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
 from felix.fib import ndmsg, rtmsg
 from felix.fib.devices import Devices
 from felix.fib.kernel import (
@@ -66,6 +61,7 @@ from felix.fib.model import (
 )
 from felix.fib.netlink_links import change_links, link_of
 from felix.fib.netlink_socket import Listener, RequestSocket
+from felix.fib.pyroute import AsyncIPRoute, NetlinkError, ifaddrmsg, ifinfmsg
 from felix.fib.rtmsg import Flag, Message, MessageType
 from felix.fib.tunnel import DeleteEntry, Entry, EntryOp, SetEntry
 

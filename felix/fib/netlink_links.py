@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from felix.fib import offload
 from felix.fib.model import AddAddress, DeleteAddress, InterfaceAddress, Link, Op, RaiseLink, Refusal
+from felix.fib.pyroute import AsyncIPRoute, NetlinkError
 from felix.fib.tunnel import Address, ChangeTunnel, Ipip, MakeTunnel, RemoveTunnel, TunnelDevice, Vxlan
 
 _IFF_UP = 0x1

@@ -23,10 +23,8 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6
 from typing import Any, TypeVar
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from felix.fib.pod_link import GATEWAY, GATEWAY_V6, HOST_MAC, PodSide, VethPlan, host_sysctls
+from felix.fib.pyroute import IPRoute, NetlinkError
 
 Address = IPv4Address | IPv6Address
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 Ours are the sets whose names begin with ``cali40`` or ``cali60``. Members are added before rules that need them are
 written, and taken after; a set goes only when no rule refers to it any more, which the kernel sees to.
-Source: Calico felix/ipsets/ipset_defs.go; pyroute2's AsyncIPSet, which this alone imports.
+Source: Calico felix/ipsets/ipset_defs.go; pyroute2's AsyncIPSet.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
-from pyroute2 import AsyncIPSet
-from pyroute2.netlink.exceptions import NetlinkError
-
+from felix.fib.pyroute import AsyncIPSet, NetlinkError
 from felix.firewall.model import FamilyRules, FirewallUnavailable, Network
 
 _KIND = "hash:net"
