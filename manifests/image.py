@@ -26,7 +26,7 @@ from manifests import rootfs
 
 NAME = "docker.io/tortie/node:v0.1.0"
 """As in the manifests."""
-_ENVIRONMENT = (
+ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "MALLOC_ARENA_MAX=1",  # the daemons' threads wait more than they allocate; an arena for each costs felix 4 MiB
 )
@@ -53,7 +53,7 @@ def _config(digest: str) -> bytes:
         "architecture": _ARCHITECTURES[os.uname().machine],
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
-        "config": {"Cmd": ["calico-node"], "Env": list(_ENVIRONMENT), "WorkingDir": "/"},
+        "config": {"Cmd": ["calico-node"], "Env": list(ENVIRONMENT), "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         "history": [{"created_by": "manifests/image.py"}],
     }

@@ -15,6 +15,7 @@ BENCHES = (
     "bench_routes",
     "switch",
     "node",
+    "memory",
     "plugin",
     "speaker",
     "bfd",

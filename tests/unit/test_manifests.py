@@ -196,4 +196,4 @@ def test_the_overlay_etcd_keeps_nothing_in_kubernetes() -> None:
 def test_both_recipes_of_the_image_set_the_same_environment() -> None:
     said = (MANIFESTS / "Containerfile").read_text()
     (line,) = [line for line in said.splitlines() if line.startswith("ENV ")]
-    assert line.removeprefix("ENV ").split() == list(image._ENVIRONMENT)
+    assert line.removeprefix("ENV ").split() == list(image.ENVIRONMENT)
