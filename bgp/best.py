@@ -47,6 +47,8 @@ def equally_good(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def next_hops(best: Sequence[Candidate], most: int = MOST_NEXT_HOPS) -> tuple[Address, ...]:
     """Each once, the lowest first; of no more than the first ``most`` paths."""
+    if len(best) == 1 and best[0].attributes.next_hop is not None:
+        return (best[0].attributes.next_hop,)
     hops = {each.attributes.next_hop for each in best[:most] if each.attributes.next_hop is not None}
     return tuple(sorted(hops, key=int))
 

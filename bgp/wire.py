@@ -25,7 +25,7 @@ import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any, ClassVar
 
 from exabgp.util import dns as exabgp_dns
@@ -69,6 +69,7 @@ from exabgp.rib.change import Change
 from exabgp.rib.outgoing import OutgoingRIB
 
 from bgp.attributes_check import AGGREGATOR, AS4_AGGREGATOR, AS_TRANS, Facts, Verdict, judge
+from bgp.destination import DestinationV4, DestinationV6
 from bgp.export import NOTHING, Announcement, Exports
 from bgp.message import (
     DEFAULT_LOCAL_PREF,
@@ -604,7 +605,7 @@ def _network(nlri: Any) -> Network:
     packed, length = nlri.cidr.ton(), nlri.cidr.mask
     spare = len(packed) * 8 - length
     value = int.from_bytes(packed, "big") >> spare << spare
-    return IPv4Network((value, length)) if len(packed) == 4 else IPv6Network((value, length))
+    return DestinationV4((value, length)) if len(packed) == 4 else DestinationV6((value, length))
 
 
 def _incoming(attributes: Any, next_hop: Address | None, carried: tuple[Carried, ...]) -> Attributes:

@@ -18,6 +18,7 @@ BENCHES = (
     "memory",
     "plugin",
     "speaker",
+    "received",
     "bfd",
     "store",
     "calicoctl",
