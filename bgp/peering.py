@@ -75,6 +75,10 @@ class House(Protocol):
         """End-of-RIB came from this neighbour."""
         ...
 
+    def excuse(self, name: str) -> None:
+        """It says no End-of-RIB, or waits for ours."""
+        ...
+
 
 class Peering:
     """``since_wall`` is when the session came up, or when it was last not up any more."""
@@ -266,6 +270,8 @@ class Peering:
         connection.announce(self._house.exports_to(self.neighbour), is_all_known=self._house.may_end_rib)
 
     def went_down(self, connection: Connection, *, keeps_routes: bool) -> None:
+        if opened.graceful is None or opened.graceful.has_restarted:
+            self._house.excuse(self.neighbour.name)
         self._knows_no_capabilities = False
         name, rib, now = self.neighbour.name, self._house.rib, self._house.loop.time()
         self.since_wall = self._house.now_wall()

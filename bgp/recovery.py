@@ -5,6 +5,9 @@ has said all when it sent End-of-RIB. The wait ends when all of them have, or wi
 comes up, or that does not know End-of-RIB, holds nothing back for longer. It begins anew for nobody: a neighbour that
 is added later is an ordinary one.
 
+What the neighbours are told waits for less: not for those that know no graceful restart, nor for those that have
+restarted too and wait for us. Their routes in the kernel may stay all the same until they have come.
+
 Source: RFC 4724, 4.1.
 """
 
@@ -22,6 +25,7 @@ class Recovery:
         self.deadline: float | None = None
         self._restart_time_s = restart_time_s
         self._heard: set[str] = set()
+        self._excused: set[str] = set()
         self._expected: frozenset[str] = frozenset()
         self._is_over = False
 
@@ -29,6 +33,11 @@ class Recovery:
     def is_over(self) -> bool:
         """Once it is it stays so."""
         return self._is_over
+
+    @property
+    def may_select(self) -> bool:
+        """Whether what was learned may be passed on."""
+        return self._is_over or (self.deadline is not None and self._expected <= self._heard | self._excused)
 
     @property
     def waits_for(self) -> tuple[str, ...]:
@@ -46,10 +55,15 @@ class Recovery:
         self._heard.add(name)
         self._settle()
 
+    def excuse(self, name: str) -> None:
+        """It is up, and its End-of-RIB is not to be waited for."""
+        self._excused.add(name)
+
     def rename(self, name: str, now: str) -> None:
         """What it said it has said."""
-        if name in self._heard:
-            self._heard.add(now)
+        for known in (self._heard, self._excused):
+            if name in known:
+                known.add(now)
 
     def expire(self) -> None:
         """The deadline has passed."""

@@ -118,6 +118,7 @@ class Speaker:
         self._is_announcing = False
         self._rest_until = 0.0
         self._was_in_sync = False
+        self._has_selected = False
         self._listen: ListenAt | None = None
         self._listen_changed = asyncio.Event()
         self._listening: Listening | None = None
@@ -195,7 +196,12 @@ class Speaker:
     @property
     def may_end_rib(self) -> bool:
         """Whether all that is to be announced is known. What is passed on is once the neighbours have said it again."""
-        return self.are_exports_known and not (self.has_restarted and self._passes_on)
+        return self.are_exports_known and not (self._defers and self._passes_on)
+
+    @property
+    def _defers(self) -> bool:
+        """After a restart nothing is passed on until the neighbours have said what they know (RFC 4724, 4.1)."""
+        return self._past.has_restarted and not self.recovery.may_select
 
     @property
     def _passes_on(self) -> bool:
@@ -219,7 +225,11 @@ class Speaker:
 
     def heard_all_of(self, name: str) -> None:
         self.recovery.hear(name)
-        self._report_in_sync()
+        self._end_wait()
+
+    def excuse(self, name: str) -> None:
+        self.recovery.excuse(name)
+        self._end_wait()
 
     # Its own.
 
@@ -322,7 +332,7 @@ class Speaker:
         delta = self.rib.changes()
         if delta.best or delta.gone:
             self._on_routes(delta)
-        if self.outgoing.learn(self.rib.winners, self.rib.won_anew()):
+        if not self._defers and self.outgoing.learn(self.rib.winners, self.rib.won_anew()):
             self._announce_soon()
 
     def _expect(self, neighbours: tuple[Neighbour, ...]) -> None:
@@ -330,15 +340,18 @@ class Speaker:
         self.recovery.expect((each.name for each in neighbours), self.loop.time())
         if is_first and self.recovery.deadline is not None:
             self._recovery_timer = self.loop.call_at(self.recovery.deadline, self._expire_recovery)
-        self._report_in_sync()
+        self._end_wait()
 
     def _expire_recovery(self) -> None:
         self.recovery.expire()
-        self._report_in_sync()
+        self._end_wait()
 
-    def _report_in_sync(self) -> None:
-        if self.recovery.is_over and not self._was_in_sync:
-            self._was_in_sync = True
+    def _end_wait(self) -> None:
+        if not self.recovery.may_select:
+            return
+        has_selected, self._has_selected = self._has_selected, True
+        was_in_sync, self._was_in_sync = self._was_in_sync, self.recovery.is_over
+        if not has_selected or self._was_in_sync != was_in_sync:
             self._publish()
             self._on_in_sync()
             self._announce()

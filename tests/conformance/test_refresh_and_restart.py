@@ -188,6 +188,15 @@ def test_an_error_that_we_find_is_a_restart_too_where_both_said_so(router: Route
     wait_until(lambda: not router.best(GONE), within_s=3)
 
 
+def test_a_hold_timer_that_fires_is_a_restart_too_where_both_said_so(router: Router) -> None:
+    """RFC 8538, 4."""
+    with established(router, RESTARTING, graceful(seconds=1, survives=True), hold=3) as peer:
+        peer.announce(GONE)
+        assert peer.ending() == "4/0"
+        assert router.best(GONE)
+    wait_until(lambda: not router.best(GONE), within_s=3)
+
+
 def test_a_peer_that_does_not_come_back_loses_its_routes_after_its_restart_time(router: Router) -> None:
     """RFC 4724, 4.2."""
     begun = time.monotonic()
@@ -248,6 +257,36 @@ def test_a_process_that_was_killed_says_so_keeps_its_routes_and_sweeps_after_end
         other.say(END_OF_RIB)
         wait_until(lambda: not any(GONE in line for line in ours.kernel()))
         assert any(STAYS in line for line in ours.kernel())
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "is_waited_for"),
+    [((capability(64, b"\0\x78\0\1\1\x80"),), True), ((capability(64, b"\x80\x78\0\1\1\x80"),), False), ((), False)],
+    ids=["restarts gracefully", "has restarted too", "knows nothing of it"],
+)
+def test_after_a_restart_nothing_is_passed_on_before_those_that_can_say_so_have_said_all(
+    ours: Router, capabilities: tuple[bytes, ...], is_waited_for: bool
+) -> None:
+    """RFC 4724, 4.1: neither routes of others nor End-of-RIB."""
+    ours.end(signal.SIGKILL)
+    wanted = (EXTERNAL, OBSERVER, RESTARTING)
+    ours.config["restartTime"] = 30
+    ours.config["neighbours"] = [each for each in ours.config["neighbours"] if each["peerIP"] in wanted]
+    ours.start()
+    with connected(ours, EXTERNAL) as one, connected(ours, OBSERVER) as hearer, connected(ours, RESTARTING) as other:
+        hearer.say(hearer.opening(graceful()), message(4, b""))
+        one.say(one.opening(graceful()), message(4, b""), update(one.attributes(), nlri(STAYS)), END_OF_RIB)
+        hearer.say(END_OF_RIB)
+        wait_until(lambda: ours.best(STAYS))
+        other.say(other.opening(*capabilities), message(4, b""))
+        wait_until(lambda: ours.state(RESTARTING) == "Established")
+        if is_waited_for:
+            hearer.sock.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                hearer.hears(nlri(STAYS))
+            hearer.sock.settimeout(5)
+            other.say(END_OF_RIB)
+        assert any(nlri(STAYS) in body for _, body in hearer.read_until_end_of_rib())
 
 
 def test_a_process_whose_neighbours_never_come_back_sweeps_after_its_restart_time(ours: Router) -> None:

@@ -43,6 +43,17 @@ def test_a_neighbour_that_is_deleted_meanwhile_is_not_waited_for() -> None:
     assert recovery.is_over
 
 
+def test_what_is_passed_on_waits_for_those_alone_that_will_say_something() -> None:
+    recovery = Recovery()
+    recovery.expect(["a", "old"], 0.0)
+    recovery.excuse("old")
+    assert (recovery.may_select, recovery.is_over) == (False, False)
+    recovery.hear("a")
+    assert (recovery.may_select, recovery.is_over) == (True, False)
+    recovery.expire()
+    assert (recovery.may_select, recovery.is_over) == (True, True)
+
+
 def test_once_over_it_stays_over() -> None:
     recovery = Recovery()
     recovery.expect([], 0.0)
