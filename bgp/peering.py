@@ -175,7 +175,7 @@ class Peering:
         if established is not None and established.can_restart_gracefully:
             established.replace()
             self._dialler = None if established is self._dialler else self._dialler
-        for other in [each for each in self._accepted if each.state < State.ESTABLISHED]:
+        for other in [each for each in self._accepted if each.state < State.OPEN_CONFIRM]:
             other.abandon()
             self._accepted.remove(other)
         connection = self._new(is_dialled=False)
@@ -240,12 +240,16 @@ class Peering:
         return Codec(ends, house.packer)
 
     def loses(self, connection: Connection, opened: Opened) -> bool:
+        """Of two that were dialled by the same end the older one counts as that of the greater identifier."""
         mine = (self._house.router_id, self.neighbour.local_as)
         keeps_dialled = keeps_own_dial(mine, (opened.router_id, opened.peer_as))
         for other in self._connections():
             if other is connection or other.state < State.OPEN_SENT:
                 continue
-            if other.state is State.ESTABLISHED or other.is_dialled == keeps_dialled:
+            keeps_other = (
+                keeps_dialled if other.is_dialled == connection.is_dialled else other.is_dialled == keeps_dialled
+            )
+            if other.state is State.ESTABLISHED or keeps_other:
                 return True
             other.collide()
         return False
@@ -266,12 +270,12 @@ class Peering:
         self._refreshing.clear()
         self._house.rib.meet(self.neighbour, opened.router_id)
         self._sweep_after(self._restart_time_s())
+        if opened.graceful is None or opened.graceful.has_restarted:
+            self._house.excuse(self.neighbour.name)
         self._house.routes_changed()
         connection.announce(self._house.exports_to(self.neighbour), is_all_known=self._house.may_end_rib)
 
     def went_down(self, connection: Connection, *, keeps_routes: bool) -> None:
-        if opened.graceful is None or opened.graceful.has_restarted:
-            self._house.excuse(self.neighbour.name)
         self._knows_no_capabilities = False
         name, rib, now = self.neighbour.name, self._house.rib, self._house.loop.time()
         self.since_wall = self._house.now_wall()

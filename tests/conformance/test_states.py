@@ -233,6 +233,29 @@ def test_a_second_connection_of_an_established_peer_is_refused(router: Router) -
         second.close()
 
 
+@pytest.mark.parametrize(("identifier", "survivor"), [("10.0.0.0", "older"), ("10.0.0.255", "newer")])
+def test_of_two_connections_that_a_peer_has_made_the_older_counts_as_ours(
+    router: Router, identifier: str, survivor: str
+) -> None:
+    """RFC 4271, 6.8: it exists in OpenConfirm when the OPEN of the newer comes."""
+    opening = open_message(my_as=65003, router_id=identifier, parameters=IPV4_UNICAST + four_octet(65003))
+    with connected(router, EXTERNAL) as older:
+        older.say(opening)
+        assert [older.next_kind(), older.next_kind()] == ["OPEN", "KEEPALIVE"]
+        second = router.elsewhere.socket(socket.SOCK_STREAM)
+        second.settimeout(3)
+        second.bind((EXTERNAL, 0))
+        second.connect((ADDRESS, 179))
+        newer = Peer(router, EXTERNAL, second)
+        assert newer.next_kind() == "OPEN"
+        newer.say(opening)
+        stays, goes = (older, newer) if survivor == "older" else (newer, older)
+        assert goes.ending() == "6/7"
+        stays.say(KEEPALIVE)
+        wait_until(lambda: router.state(EXTERNAL) == "Established")
+        newer.close()
+
+
 GRACEFUL = capability(64, b"\0\x78\0\1\1\x80")
 
 
