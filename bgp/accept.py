@@ -18,7 +18,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from bgp.mesh import Kind, Neighbour
-from bgp.message import Attributes
+from bgp.message import Attributes, members
 from bgp.ownership import Ownership
 
 Address = IPv4Address | IPv6Address
@@ -69,7 +69,7 @@ def refusal(
 
 def _is_looped(attributes: Attributes, neighbour: Neighbour, own: Own) -> bool:
     """RFC 4271, 9.1.2 for the AS path, where a neighbour may be allowed some; RFC 4456, 8 for the other two."""
-    if attributes.as_path.count(neighbour.local_as) > neighbour.allowed_local_as:
+    if sum(number == neighbour.local_as for number in members(attributes.as_path)) > neighbour.allowed_local_as:
         return True
     return attributes.originator == own.router_id or own.cluster_id in attributes.clusters
 

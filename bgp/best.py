@@ -38,7 +38,7 @@ def equally_good(candidates: Sequence[Candidate]) -> list[Candidate]:
     if len(candidates) == 1:
         return list(candidates)
     left = _least(candidates, [-each.attributes.local_pref for each in candidates])
-    left = _least(left, [each.attributes.as_path_length for each in left])
+    left = _least(left, [len(each.attributes.as_path) for each in left])
     left = _least(left, [each.attributes.origin for each in left])
     left = _without_greater_med(left)
     left = _least(left, [each.is_internal for each in left])
@@ -86,7 +86,7 @@ def _med(each: Candidate) -> int:
 
 _STEPS: Sequence[tuple[str, Callable[[Candidate], int]]] = (
     ("the higher local preference", lambda each: -each.attributes.local_pref),
-    ("the shorter AS path", lambda each: each.attributes.as_path_length),
+    ("the shorter AS path", lambda each: len(each.attributes.as_path)),
     ("the lower origin", lambda each: each.attributes.origin),
     ("the lower MED", _med),
     ("an external neighbour", lambda each: each.is_internal),

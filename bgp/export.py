@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 
-from bgp.message import Carried, Community, Origin
+from bgp.message import AsPath, Carried, Community, Origin
 from datastore.resources import BlockAffinity, IPPool
 
 Address = IPv4Address | IPv6Address
@@ -40,7 +40,7 @@ class Announcement:
 
     local_pref: int = GREATEST_METRIC - NORMAL_PRIORITY
     next_hop: Address | None = None
-    as_path: tuple[int, ...] = ()
+    as_path: AsPath = ()
     origin: Origin = Origin.IGP
     med: int | None = None
     originator: IPv4Address | None = None

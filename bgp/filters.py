@@ -163,8 +163,7 @@ def _operate(route: R, operations: Sequence[Operation]) -> R:
 
 def _prepend(route: R, path: tuple[int, ...]) -> R:
     if isinstance(route, Attributes):
-        length = route.as_path_length + len(path)
-        return replace(route, as_path=(*path, *route.as_path), as_path_length=length)
+        return replace(route, as_path=(*path, *route.as_path))
     return replace(route, as_path=(*path, *route.as_path))
 
 

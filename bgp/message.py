@@ -5,6 +5,7 @@ No bytes of the protocol are in here but the data of an error, which goes back a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -27,6 +28,9 @@ class Origin(IntEnum):
 
 DEFAULT_LOCAL_PREF = 100
 
+AsPath = tuple[int | tuple[int, ...], ...]
+"""An AS each, and a tuple for a set of them, which counts as one (RFC 4271, 9.1.2.2)."""
+
 Community = tuple[int, ...]
 """Two numbers (RFC 1997) or three (RFC 8092)."""
 NO_EXPORT: Community = (0xFFFF, 0xFF01)
@@ -47,15 +51,13 @@ class Carried:
 class Attributes:
     """What path selection and validation look at. One value is shared by all destinations that came with it.
 
-    ``as_path`` has every AS in order, members of sets included; ``as_path_length`` counts a set as one (RFC 4271,
-    9.1.2.2). ``next_hop`` None means that there was none to be read. ``communities`` and ``carried`` matter to filters
-    and to those that the route is passed on to.
+    ``next_hop`` None means that there was none to be read. ``communities`` and ``carried`` matter to filters and to
+    those that the route is passed on to.
     """
 
     next_hop: Address | None
     local_pref: int = DEFAULT_LOCAL_PREF
-    as_path: tuple[int, ...] = ()
-    as_path_length: int = 0
+    as_path: AsPath = ()
     origin: Origin = Origin.IGP
     med: int = 0
     originator: IPv4Address | None = None
@@ -65,8 +67,15 @@ class Attributes:
 
     @property
     def neighbour_as(self) -> int:
-        """The AS that the route came from, 0 for our own."""
-        return self.as_path[0] if self.as_path else 0
+        """The AS that the route came from, 0 for our own and where it is one of a set."""
+        first = self.as_path[0] if self.as_path else 0
+        return first if isinstance(first, int) else 0
+
+
+def members(path: AsPath) -> Iterator[int]:
+    """Every AS in it, those of sets too."""
+    for each in path:
+        yield from (each,) if isinstance(each, int) else each
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ Three questions in a row, for one route and one audience:
    announced whole. These get the communities that prefixAdvertisements ask for.
 
 Towards other ASes the next hop is this node unless it is to be kept, and no MED goes on; inside it stays unless it is
-to be this node. A path with an AS_SET is not passed on (RFC 9774).
+to be this node. AS_SETs are passed on as they are: RFC 9774 forbids to make new ones, and we make none.
 
 Source: Calico confd (calico_export_to_bgp_peers, buildExportFilter), BIRD 1.6 proto/bgp/attrs.c.
 """
@@ -111,7 +111,7 @@ def _reflects(winner: Winner, to: Audience) -> bool:
 
 def _may_go(winner: Winner, to: Audience, *, reflects: bool) -> bool:
     attributes = winner.attributes
-    if attributes.as_path_length != len(attributes.as_path) or NO_ADVERTISE in attributes.communities:
+    if NO_ADVERTISE in attributes.communities:
         return False
     if reflects:
         return winner.neighbour.cluster_id is not None or to.cluster_id is not None

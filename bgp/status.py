@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import islice
 
-from bgp.message import Attributes, Cause, Opened, Trouble
+from bgp.message import Attributes, Cause, Opened, Trouble, members
 from bgp.rib import STATIC, Tally
 from bgp.session import State
 
@@ -306,7 +307,7 @@ def _path(path: PathStatus, since: Mapping[str, str], way_out: WayOut, *, is_bes
     gateway = (found[1] if found is not None else None) or attributes.next_hop
     via = f"via {gateway} on {found[0]}" if found is not None else "unreachable"
     told_by = "" if path.address == gateway and found is not None else f" from {path.address}"
-    origin_as = f"AS{attributes.as_path[-1]}" if attributes.as_path else ""
+    origin_as = "".join(f"AS{number}" for number in islice(members(attributes.as_path[-1:]), 1))
     mark, metric = " *" if is_best else "", "0" if found is not None else "-"
     return (
         f"{via} [{path.peer} {since.get(path.peer, '')}{told_by}]{mark} (100/{metric}) "

@@ -26,6 +26,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
+from itertools import groupby
 from typing import Any, ClassVar
 
 from exabgp.util import dns as exabgp_dns
@@ -51,7 +52,7 @@ from exabgp.bgp.message.update import Update
 from exabgp.bgp.message.update.attribute import MED, ASPath, Attribute, LocalPreference, NextHop, OriginatorID
 from exabgp.bgp.message.update.attribute import Attributes as ExaAttributes
 from exabgp.bgp.message.update.attribute import Origin as OriginAttribute
-from exabgp.bgp.message.update.attribute.aspath import SEQUENCE
+from exabgp.bgp.message.update.attribute.aspath import SEQUENCE, SET
 from exabgp.bgp.message.update.attribute.clusterlist import ClusterID, ClusterList
 from exabgp.bgp.message.update.attribute.community.initial.communities import Communities
 from exabgp.bgp.message.update.attribute.community.initial.community import Community
@@ -82,6 +83,7 @@ from bgp.message import (
     KeptAlive,
     Learned,
     Network,
+    AsPath,
     Notified,
     Opened,
     Origin,
@@ -96,6 +98,7 @@ log = logging.getLogger(__name__)
 
 
 def _redirect_exabgps_log() -> None:
+    members,
     """ExaBGP formats each message for its own log; only what it calls critical is of use, and goes to ours."""
 
     def ignore(*_: object, **__: object) -> None:
@@ -229,7 +232,7 @@ def _outgoing(announcement: Announcement, next_hop: str, ends: Ends, *, has_four
     attributes.add(OriginAttribute(announcement.origin.value))
     if announcement.as_path:
         path = announcement.as_path if ends.is_internal else (ends.local_as, *announcement.as_path)
-        attributes.add(ASPath([SEQUENCE([ASN(number) for number in path])]))
+        attributes.add(ASPath(list(_segments_of(path))))
     if ":" not in next_hop:
         attributes.add(NextHop(next_hop))
     attributes.add(LocalPreference(announcement.local_pref))
@@ -300,8 +303,8 @@ class Codec:
             words = text.encode()[:128].decode(errors="ignore").encode()
             data = bytes((len(words),)) + words
         if is_hard:
-            return bytes(Notify(*_HARD_RESET, bytes((code, subcode)) + data).message())
-        return bytes(Notify(code, subcode, data).message())
+            code, subcode, data = *_HARD_RESET, bytes((code, subcode)) + data
+        return bytes(Notify(code, subcode, data[: self._negotiated.msg_size - _SHORTEST[_NOTIFICATION]]).message())
 
     def updates(self, before: Exports, after: Exports) -> tuple[bytes, ...]:
         """The UPDATEs that turn what was announced into what is to be. Only once the peer's OPEN was read."""
@@ -617,8 +620,7 @@ def _incoming(attributes: Any, next_hop: Address | None, carried: tuple[Carried,
     return Attributes(
         next_hop=next_hop,
         local_pref=preference.localpref if preference is not None else DEFAULT_LOCAL_PREF,
-        as_path=tuple(int(number) for segment in segments for number in segment),
-        as_path_length=sum(1 if segment.ID == path.AS_SET else len(segment) for segment in segments),
+        as_path=tuple(_path_of(segments)),
         origin=Origin(origin.origin) if origin is not None else Origin.INCOMPLETE,
         med=med.med if med is not None else 0,
         originator=IPv4Address(originator.ton()) if originator is not None else None,
@@ -639,3 +641,17 @@ def _communication(data: bytes) -> str:
     """What a shutdown says (RFC 9003). It is a stranger's text: what is no letter is shown as such and not obeyed."""
     words = data[1 : 1 + data[0]].decode("utf-8", "replace") if data else ""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
+def _path_of(segments: Any) -> Iterator[int | tuple[int, ...]]:
+    for segment in segments:
+        numbers = (int(number) for number in segment)
+        yield from (tuple(numbers),) if segment.ID == SET.ID else numbers
+
+
+def _segments_of(path: AsPath) -> Any:
+    for kind, run in groupby(path, type):
+        if kind is int:
+            yield SEQUENCE([ASN(number) for number in run])
+        else:
+            yield from (SET([ASN(number) for number in members((one,))]) for one in run)
+
+

@@ -95,8 +95,7 @@ attributes = st.builds(
     Attributes,
     next_hop=st.sampled_from([ip_address(f"10.0.0.{n}") for n in (1, 2, 3, 4, 250, 251)]),
     local_pref=st.sampled_from([100, 200]),
-    as_path=st.sampled_from([(), (65000,), (65001,), (64512,)]),
-    as_path_length=st.integers(0, 1),
+    as_path=st.sampled_from([(), (65000,), (65001,), (64512,), (65000, (65001, 65002)), (65000, (64512, 65001))]),
     origin=st.sampled_from(Origin),
     med=st.integers(0, 1),
 )

@@ -24,13 +24,15 @@ def order(*candidates: Candidate) -> list[str]:
 
 
 def test_the_greater_local_preference_wins_over_everything() -> None:
-    assert order(candidate("p2", local_pref=200, as_path_length=9), candidate("p3", local_pref=100)) == ["p2"]
+    assert order(candidate("p2", local_pref=200, as_path=(1,) * 9), candidate("p3", local_pref=100)) == ["p2"]
 
 
 def test_then_the_shorter_path() -> None:
-    assert order(candidate("p2", as_path_length=1, origin=Origin.INCOMPLETE), candidate("p3", as_path_length=2)) == [
-        "p2"
-    ]
+    assert order(candidate("p2", as_path=(1,), origin=Origin.INCOMPLETE), candidate("p3", as_path=(1, 2))) == ["p2"]
+
+
+def test_a_set_counts_as_one_as() -> None:
+    assert order(candidate("p2", as_path=(1, (2, 3, 4))), candidate("p3", as_path=(1, 2, 3))) == ["p2"]
 
 
 def test_then_the_lower_origin() -> None:

@@ -52,7 +52,6 @@ LEARNED = Attributes(
     ip_address("10.0.0.254"),
     local_pref=2**31 - 1 - 1024,
     as_path=(65001, 65002),
-    as_path_length=2,
     communities=((65000, 7), (65000, 1, 2)),
 )
 EXTERNAL = Circumstances(is_internal=False, is_learned=True)
@@ -120,7 +119,7 @@ def test_operations_change_what_is_accepted() -> None:
     dst = ip_network("10.1.0.0/24")
     _, learned = screen(dst, LEARNED, (one,), EXTERNAL, is_import=True)
     assert learned.communities == ((65000, 7), (65000, 1, 2), (65000, 9), (1, 2, 3))
-    assert (learned.as_path, learned.as_path_length) == ((65100, 65101, 65001, 65002), 4)
+    assert learned.as_path == (65100, 65101, 65001, 65002)
     assert learned.local_pref == 2147483135
     _, told = screen(dst, Announcement(), (one,), EXTERNAL, is_import=False)
     assert (told.as_path, told.communities) == ((65100, 65101), ((65000, 9), (65000, 7), (1, 2, 3)))

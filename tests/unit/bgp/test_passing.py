@@ -25,9 +25,7 @@ def neighbour(name: str, *, peer_as: int = 64512, **more: Any) -> Neighbour:
 PEER, CLIENT = neighbour("peer"), neighbour("client", cluster_id=CLUSTER)
 EXTERNAL = neighbour("tor", peer_as=65000)
 WHO = {"peer": PEER, "client": CLIENT, "tor": EXTERNAL}
-LEARNED = Attributes(
-    ip_address("10.0.0.2"), local_pref=777, as_path=(65009,), as_path_length=1, origin=Origin.EGP, med=5
-)
+LEARNED = Attributes(ip_address("10.0.0.2"), local_pref=777, as_path=(65009,), origin=Origin.EGP, med=5)
 
 
 def told(
@@ -135,8 +133,8 @@ def test_the_well_known_communities_are_kept(community: Any, to: Neighbour, expe
     assert (told(to=to, policy=REFLECTOR, communities=(community,)) != "nothing") is expected
 
 
-def test_a_path_with_a_set_is_not_passed_on() -> None:
-    assert told(as_path=(65009, 65010), as_path_length=1) == "nothing"
+def test_a_set_in_a_path_is_passed_on_as_it_is() -> None:
+    assert "path 65009 (65010, 65011)," in told(as_path=(65009, (65010, 65011)))
 
 
 def test_what_nobody_here_reads_goes_on() -> None:

@@ -260,7 +260,7 @@ def test_an_update_with_everything_in_it() -> None:
     assert isinstance(found, Learned)
     attributes = found.attributes
     assert attributes is not None
-    assert (attributes.origin, attributes.as_path, attributes.as_path_length) == (Origin.EGP, (65001, 4200000001), 2)
+    assert (attributes.origin, attributes.as_path) == (Origin.EGP, (65001, 4200000001))
     assert (attributes.med, attributes.local_pref, attributes.neighbour_as) == (50, 150, 65001)
     assert (str(attributes.originator), [str(each) for each in attributes.clusters]) == (
         "10.0.0.9",
@@ -268,13 +268,12 @@ def test_an_update_with_everything_in_it() -> None:
     )
 
 
-def test_a_set_counts_as_one_as() -> None:
+def test_a_set_is_one_element_of_a_path() -> None:
     value = struct.pack("!BBLL", 2, 2, 65001, 65002) + struct.pack("!BBLLL", 1, 3, 65010, 65011, 65012)
     (found,) = opened().read(update(ORIGIN + attribute(2, value) + NEXT_HOP + LOCAL_PREF, nlri("10.1.0.0/26")))
     assert isinstance(found, Learned)
     assert found.attributes is not None
-    assert found.attributes.as_path_length == 3
-    assert found.attributes.as_path == (65001, 65002, 65010, 65011, 65012)
+    assert found.attributes.as_path == (65001, 65002, (65010, 65011, 65012))
 
 
 def test_a_two_octet_speakers_path_is_put_together_from_both_attributes() -> None:
