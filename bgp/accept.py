@@ -27,6 +27,7 @@ Network = IPv4Network | IPv6Network
 
 class Refusal(Enum):
     LOOP = "loop"
+    FIRST_AS = "first-as"
     NEXT_HOP = "next-hop"
     MARTIAN = "martian"
     DEFAULT_ROUTE = "default-route"
@@ -53,10 +54,12 @@ def refusal(
     """Why this route of ``neighbour`` is not accepted, or None when it is."""
     if _is_looped(attributes, neighbour, own):
         return Refusal.LOOP
+    if neighbour.enforces_first_as and attributes.neighbour_as != neighbour.peer_as:
+        return Refusal.FIRST_AS
     next_hop = attributes.next_hop
     if next_hop is None or next_hop.version != dst.version or not is_next_hop(next_hop, ownership, neighbour):
         return Refusal.NEXT_HOP
-    if dst.prefixlen and is_martian(dst.network_address):
+    if is_martian_network(dst):
         return Refusal.MARTIAN
     if dst in ownership.own_blocks:
         return Refusal.OWN_BLOCK
@@ -92,6 +95,13 @@ def is_next_hop(address: Address, ownership: Ownership, neighbour: Neighbour) ->
     if address in ownership.own_addresses or address in (neighbour.local_address, neighbour.other_address):
         return False
     return int(address) != 0 and not is_martian(address)
+
+
+def is_martian_network(dst: Network) -> bool:
+    """What is larger than 0/8 and begins with it holds routable addresses too: 0.0.0.0/1 is half a default route."""
+    if not int(dst.network_address):
+        return dst.prefixlen >= (8 if dst.version == 4 else 96)
+    return is_martian(dst.network_address)
 
 
 def is_martian(address: Address) -> bool:

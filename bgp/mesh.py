@@ -67,7 +67,8 @@ class Neighbour:
     family that ``local_address`` is not of, the next hop there. ``survives_notifications``: graceful restart holds over
     NOTIFICATIONs too, if it also says so (RFC 8538). ``max_prefixes``: the session ends when it announces more
     (RFC 4486); 0 sets no such limit. ``is_watched``: BFD says when it is dead, if it speaks BFD and is on a network of
-    ours.
+    ours. ``needs_near_next_hops``: it is of another AS, and while it is on a network of ours its next hops must be too
+    (RFC 4271, 5.1.3). ``enforces_first_as``: of another AS, its paths must begin with that (6.3).
     """
 
     name: str
@@ -94,6 +95,8 @@ class Neighbour:
     hold_time_s: int = HOLD_TIME_S
     max_prefixes: int = 0
     is_watched: bool = False
+    needs_near_next_hops: bool = False
+    enforces_first_as: bool = False
 
     @property
     def is_internal(self) -> bool:

@@ -35,6 +35,8 @@ from bgp.prefixes import Prefixes
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+Reaches = Callable[[Address], bool]
+
 MOST_ROUTES = 100_000
 FOREVER = float("inf")
 STATIC = "static1"
@@ -82,7 +84,8 @@ class Rib:
     ) -> None:
         self._own = Own(router_id)
         self._most_next_hops = most_next_hops
-        self._is_reachable: Callable[[Address], bool] = lambda _: True
+        self._is_reachable: Reaches = lambda _: True
+        self._is_near: Reaches = lambda _: False
         self._most_routes = most_routes
         self._ownership = Ownership()
         self._tables: dict[str, AdjRibIn] = {}
@@ -170,9 +173,11 @@ class Rib:
         for table in self._tables.values():
             self._judge_all(table, only_hosts=only_hosts)
 
-    def reach_by(self, is_reachable: Callable[[Address], bool]) -> None:
-        """Which next hops can be reached now; a route by another is not used (RFC 4271, 9.1.2.1)."""
-        self._is_reachable = is_reachable
+    def reach_by(self, is_reachable: Reaches, *, is_near: Reaches) -> None:
+        """Which next hops can be reached now; a route by another is not used (RFC 4271, 9.1.2.1). ``is_near``: without
+        another router.
+        """
+        self._is_reachable, self._is_near = is_reachable, is_near
         for table in self._tables.values():
             self._judge_all(table)
 
@@ -284,8 +289,8 @@ class Rib:
         refused = refusal(dst, attributes, neighbour=table.neighbour, own=self._own, ownership=self._ownership)
         if refused is None and (table.neighbour.filters or table.altered):
             refused = self._filter(table, dst, attributes)
-        if refused is None and attributes.next_hop is not None and not self._is_reachable(attributes.next_hop):
-            refused = Refusal.UNREACHABLE
+        if refused is None and attributes.next_hop is not None:
+            refused = self._refuse_next_hop(table.neighbour, attributes.next_hop)
         if refused is None:
             if table.refused:
                 table.refused.pop(dst, None)
@@ -295,6 +300,11 @@ class Rib:
             table.refused[dst] = refused
             table.refusals[refused.value] += 1
         self._expel(table.neighbour.name, dst)
+
+    def _refuse_next_hop(self, neighbour: Neighbour, next_hop: Address) -> Refusal | None:
+        if neighbour.needs_near_next_hops and self._is_near(neighbour.address) and not self._is_near(next_hop):
+            return Refusal.NEXT_HOP
+        return None if self._is_reachable(next_hop) else Refusal.UNREACHABLE
 
     def _filter(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> Refusal | None:
         circumstances = Circumstances(table.neighbour.is_internal, is_learned=True)

@@ -38,7 +38,7 @@ from bgp.ownership import Ownership
 from bgp.passing import CLOSED, Policy
 from bgp.peering import Peering
 from bgp.recovery import RESTART_TIME_S, Recovery
-from bgp.rib import Rib
+from bgp.rib import Reaches, Rib
 from bgp.stream import Doorway, Receiver
 from bgp.transport import Address, Listening, Network
 from bgp.wire import Packer
@@ -179,8 +179,8 @@ class Speaker:
             if peering.neighbour.address == status.peer and peering.neighbour.is_watched:
                 peering.fail(is_independent=status.is_independent)
 
-    def reach_by(self, is_reachable: Callable[[Address], bool]) -> None:
-        self.rib.reach_by(is_reachable)
+    def reach_by(self, is_reachable: Reaches, *, is_near: Reaches) -> None:
+        self.rib.reach_by(is_reachable, is_near=is_near)
         self.routes_changed()
 
     # What its neighbours ask of it: peering.House.
@@ -353,8 +353,9 @@ class Speaker:
         was_in_sync, self._was_in_sync = self._was_in_sync, self.recovery.is_over
         if not has_selected or self._was_in_sync != was_in_sync:
             self._publish()
-            self._on_in_sync()
             self._announce()
+        if self._was_in_sync and not was_in_sync:
+            self._on_in_sync()
 
     def _welcome(self, address: Address) -> Receiver | None:
         """The neighbour at this address; anyone else is refused and counted."""

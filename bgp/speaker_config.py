@@ -231,7 +231,13 @@ def _neighbour(section: Section, common: _Common) -> Neighbour:
         max_prefixes=section.take("maxPrefixes", _number, 0),
     )
     found = _passing_on(section, _with_families(section, found, common), common)
-    found = replace(found, is_watched=section.take("failureDetectionMode", _is_watched, False))
+    is_multihop = section.take("multihop", _boolean, found.ttl_hops > 1)
+    found = replace(
+        found,
+        is_watched=section.take("failureDetectionMode", _is_watched, False),
+        needs_near_next_hops=not found.is_internal and not is_multihop,
+        enforces_first_as=section.take("enforceFirstAS", _boolean, False) and not found.is_internal,
+    )
     section.end()
     return found
 

@@ -22,15 +22,23 @@ class MainTable:
         self._learned: dict[Network, LearnedRoute] = {}
         self._ground = Ground(Surroundings())
         self._ways: dict[tuple[Address, ...], Way | NoWay] = {}
+        self._near: dict[Address, bool] = {}
         self._placed: dict[Network, tuple[Route, Why] | Why] = {}
 
     def see(self, surroundings: Surroundings) -> None:
         """Next hops may be found elsewhere now."""
-        self._ground, self._ways = Ground(surroundings), {}
+        self._ground, self._ways, self._near = Ground(surroundings), {}, {}
         self._placed = {dst: self._place(route) for dst, route in self._learned.items()}
 
     def reaches(self, next_hop: Address) -> bool:
         return not isinstance(self._way((next_hop,)), NoWay)
+
+    def is_near(self, address: Address) -> bool:
+        """Whether it is on a network that this machine is connected to."""
+        if address not in self._near:
+            networks = (dst for dst in self._ground.connected if dst.version == address.version)
+            self._near[address] = any(address in dst for dst in networks)
+        return self._near[address]
 
     def take(self, delta: Delta) -> None:
         for dst in delta.gone:

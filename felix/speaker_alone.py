@@ -167,7 +167,7 @@ class SpeakerAlone:
         self._table.see(surroundings)
         if are_other_addresses:
             self.speaker.judge_by(Ownership(own_addresses=self._own_addresses()))
-        self.speaker.reach_by(self._table.reaches)
+        self.speaker.reach_by(self._table.reaches, is_near=self._table.is_near)
         self._write()
 
     def _write(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
-from tests.conformance.router import ADDRESS, AS, CLIENT, INTERNAL, PATIENCE_S, Router, wait_until
+from tests.conformance.router import ADDRESS, AS, INSIDE, PATIENCE_S, Router, wait_until
 from tests.unit.bgp.bgp_bytes import IPV4_UNICAST, KEEPALIVE, attribute, capability, nlri, open_message, update
 from tests.unit.bgp.bgp_bytes import path as path_of
 
@@ -20,7 +20,7 @@ _fences = itertools.count()
 
 
 def as_of(address: str) -> int:
-    return AS if address in (INTERNAL, CLIENT) else 65000 + int(address.rpartition(".")[2])
+    return AS if address in INSIDE else 65000 + int(address.rpartition(".")[2])
 
 
 def four_octet(number: int) -> bytes:

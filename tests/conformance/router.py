@@ -29,17 +29,22 @@ INTERNAL, EXTERNAL, OBSERVER, CLIENT = "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0
 NEAR, SIGNED, RESTARTING, DIALLED = "10.0.0.6", "10.0.0.7", "10.0.0.8", "10.0.0.9"
 TIMED = tuple(f"10.0.0.{number}" for number in range(31, 41))
 """For what takes seconds, side by side."""
+OTHER_INTERNAL, OTHER_CLIENT, FAR_HOPS = "10.0.0.41", "10.0.0.42", "10.0.0.43"
+INSIDE = (INTERNAL, CLIENT, OTHER_INTERNAL, OTHER_CLIENT)
 PASSWORD = "opensesame"
 BOTH = ["ipv4", "ipv6"]
 
 NEIGHBOURS: tuple[Mapping[str, Any], ...] = (
-    {"peerIP": INTERNAL, "asNumber": AS, "families": BOTH},
+    {"peerIP": INTERNAL, "asNumber": AS, "families": BOTH, "export": "all"},
     {"peerIP": EXTERNAL, "asNumber": 65003, "families": BOTH},
     {"peerIP": OBSERVER, "asNumber": 65004, "families": BOTH, "export": "all"},
     {"peerIP": CLIENT, "asNumber": AS, "reflectorClient": True, "export": "all"},
     {"peerIP": NEAR, "asNumber": 65006, "ttlSecurity": 1},
     {"peerIP": SIGNED, "asNumber": 65007, "password": PASSWORD},
     {"peerIP": RESTARTING, "asNumber": 65008},
+    {"peerIP": OTHER_INTERNAL, "asNumber": AS, "export": "all"},
+    {"peerIP": OTHER_CLIENT, "asNumber": AS, "reflectorClient": True, "export": "all"},
+    {"peerIP": FAR_HOPS, "asNumber": 65043, "multihop": True, "enforceFirstAS": True},
     *({"peerIP": address, "asNumber": 65000 + int(address.rpartition(".")[2])} for address in TIMED),
 )
 CONFIG: Mapping[str, Any] = {
@@ -148,7 +153,7 @@ class Router:
 @contextmanager
 def running(folder: Path) -> Iterator[Router]:
     with far_side() as far, open(f"/proc/{far.holder.pid}/ns/net") as namespace:
-        for address in TIMED:
+        for address in (*TIMED, OTHER_INTERNAL, OTHER_CLIENT, FAR_HOPS):
             far.run("ip", "addr", "add", f"{address}/24", "dev", "far")
         router = Router(folder, far, Elsewhere(namespace))
         try:

@@ -1,12 +1,13 @@
 """Which routes are accepted from a neighbour, and the word for every refusal."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
 from bgp.accept import Own, Refusal, refusal
 from bgp.mesh import Kind, Neighbour
-from bgp.message import Attributes
+from bgp.message import AsPath, Attributes
 from bgp.ownership import ownership
 from tests.unit.bgp.cluster import affinity, block, node
 
@@ -32,7 +33,7 @@ def said(
     via: str = "10.0.0.2",
     *,
     from_: Neighbour = MESH,
-    as_path: tuple[int, ...] = (),
+    as_path: AsPath = (),
     originator: str = "",
 ) -> str:
     attributes = Attributes(
@@ -101,12 +102,31 @@ def test_a_next_hop_must_be_one(via: str) -> None:
 def test_a_looped_path_is_refused() -> None:
     assert said("10.244.2.0/26", as_path=(65001, 64512, 65002)) == "loop"
     assert said("192.0.2.0/24", from_=TOR, as_path=(65000, 64512)) == "loop"
+    assert said("192.0.2.0/24", from_=TOR, as_path=(65000, (65001, 64512))) == "loop"
     assert said("10.244.2.0/26", originator="10.0.0.1") == "loop"
+
+
+@pytest.mark.parametrize(
+    ("as_path", "expected"),
+    [((65000, 65001), "accepted"), ((65001, 65000), "first-as"), (((65000, 65001),), "first-as"), ((), "first-as")],
+)
+def test_a_path_begins_with_the_neighbours_as_where_that_is_asked_for(as_path: AsPath, expected: str) -> None:
+    strict = replace(TOR, enforces_first_as=True)
+    assert said("192.0.2.0/24", "10.0.0.254", from_=strict, as_path=as_path) == expected
+    assert said("192.0.2.0/24", "10.0.0.254", from_=TOR, as_path=as_path) == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("dst", "expected"), [("0.0.0.0/1", "accepted"), ("0.0.0.0/7", "accepted"), ("0.0.0.0/8", "martian")]
+)
+def test_half_of_everything_is_no_martian_though_it_begins_as_one(dst: str, expected: str) -> None:
+    assert said(dst, "10.0.0.254", from_=TOR) == expected
 
 
 def test_every_refusal_has_a_case_above() -> None:
     cases = {said("10.244.2.0/26", ""), said("10.244.2.0/26", as_path=(64512,)), said("127.0.0.0/8")}
     cases |= {said("0.0.0.0/0"), said("10.244.1.0/26"), said("10.244.1.9/32", "10.0.0.254", from_=TOR)}
     cases |= {said("10.244.2.0/26", "10.0.0.3"), said("10.9.9.9/32"), said("10.244.8.0/26")}
+    cases |= {said("192.0.2.0/24", "10.0.0.254", from_=replace(TOR, enforces_first_as=True))}
     of_the_rib = {"filter", "next-hop-unreachable"}
     assert cases | of_the_rib == {each.value for each in Refusal}

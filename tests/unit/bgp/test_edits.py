@@ -32,6 +32,8 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "the hold time": ({"hold_time_s": 90}, RENEWED),
     "that notifications are survived": ({"survives_notifications": True}, RENEWED),
     "the greatest number of prefixes": ({"max_prefixes": 9}, KEPT),
+    "how near its next hops are": ({"needs_near_next_hops": True}, KEPT),
+    "that its paths begin with its AS": ({"enforces_first_as": True}, KEPT),
     "that BFD watches it": ({"is_watched": True}, KEPT),
     "the families": ({"versions": (4, 6), "other_address": ip_address("fd00::1")}, MADE_ANEW),
     "the source address": ({"local_address": None}, MADE_ANEW),

@@ -1,5 +1,6 @@
 """The routing tables: what becomes of routes as neighbours, sessions and the datastore come and go."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from bgp.learned import Delta
@@ -218,13 +219,25 @@ def test_every_accepted_path_can_be_shown_the_best_first() -> None:
     assert (str(dst), [each.peer for each in candidates]) == ("192.0.2.0/24", [OTHER_TOR.name, TOR.name])
 
 
+def test_a_next_hop_behind_another_router_is_refused_from_who_is_next_to_us() -> None:
+    near = replace(TOR, needs_near_next_hops=True)
+    rib = rib_with(near)
+    rib.reach_by(lambda _: True, is_near=lambda address: address == TOR.address)
+    announce(rib, near, "192.0.2.0/24", via="10.9.9.9")
+    announce(rib, near, "192.0.3.0/24")
+    assert lines(rib.changes()) == ["192.0.3.0/24 via 10.0.0.250 from Global_10_0_0_250"]
+    assert rib.tally(near.name).refused == {"next-hop": 1}
+    rib.reach_by(lambda _: True, is_near=lambda _: False)
+    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.9.9.9 from Global_10_0_0_250"]
+
+
 def test_a_next_hop_that_cannot_be_reached_is_refused_until_it_can() -> None:
     rib = rib_with(TOR, OTHER_TOR)
     announce(rib, TOR, "192.0.2.0/24", local_pref=200)
     announce(rib, OTHER_TOR, "192.0.2.0/24")
     assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.250 from Global_10_0_0_250"]
-    rib.reach_by(lambda next_hop: next_hop != TOR.address)
+    rib.reach_by(lambda next_hop: next_hop != TOR.address, is_near=lambda _: True)
     assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.251 from Global_10_0_0_251"]
     assert rib.tally(TOR.name).refused == {"next-hop-unreachable": 1}
-    rib.reach_by(lambda _: True)
+    rib.reach_by(lambda _: True, is_near=lambda _: True)
     assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.250 from Global_10_0_0_250"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,18 @@ def test_a_file_with_everything_in_it() -> None:
     assert (long.local_address, long.hold_time_s, long.spoken) == (ip_address("fd00::5"), 9, (6,))
     told = config.originated[ip_network("2001:db8::/32")]
     assert (told.med, told.communities, told.local_pref) == (5, ((65000, 7), (65000, 1, 2)), 200)
+
+
+@pytest.mark.parametrize(
+    ("more", "needs_near"),
+    [({}, True), ({"multihop": True}, False), ({"ttlSecurity": 2}, False), ({"asNumber": 65000}, False)],
+)
+def test_next_hops_of_another_as_must_be_near_unless_the_file_says_otherwise(
+    more: dict[str, Any], needs_near: bool
+) -> None:
+    peer = {"peerIP": "10.0.0.2", "asNumber": 65001, "enforceFirstAS": True, **more}
+    (found,) = read(json.dumps({"asNumber": 65000, "routerID": "10.0.0.1", "neighbours": [peer]})).neighbours
+    assert (found.needs_near_next_hops, found.enforces_first_as) == (needs_near, not found.is_internal)
 
 
 def test_yaml_and_json_say_the_same() -> None:

@@ -53,6 +53,14 @@ def test_a_next_hop_that_is_not_found_waits_with_the_reason_until_it_is() -> Non
     assert text(found) == "192.0.2.0/24 via 10.0.0.254 dev eth0 proto bird\n"
 
 
+def test_near_is_what_is_on_a_network_of_this_machine() -> None:
+    found = table()
+    near = [found.is_near(ip_address(each)) for each in ("10.0.0.9", "fd00::9", "10.0.1.9", "fd01::9")]
+    assert near == [True, True, False, False]
+    found.see(Surroundings(GROUND.links))
+    assert not found.is_near(ip_address("10.0.0.9"))
+
+
 def test_what_this_machine_is_connected_to_or_originates_is_taken_from_nobody() -> None:
     found = table(route("10.0.0.0/24", "10.0.0.2"), route("198.51.100.0/24", "10.0.0.2"))
     assert text(found, "198.51.100.0/24") == ""
