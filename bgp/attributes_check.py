@@ -30,12 +30,11 @@ _EXTENDED_LENGTH = 0x10
 _MEANINGFUL = _OPTIONAL | _TRANSITIVE | _EXTENDED_LENGTH
 """Partial and the unused bits say nothing about a value, and do not reach the decoder."""
 
-_UNREAD = frozenset({6, 7, 16, 18, 25})
-"""Of the table, those that nobody here reads: of aggregates and the extended communities."""
-
 ORIGIN, AS_PATH, NEXT_HOP, MED, LOCAL_PREF = 1, 2, 3, 4, 5
-AGGREGATOR, AS4_PATH, AS4_AGGREGATOR = 7, 17, 18
+ATOMIC_AGGREGATE, AGGREGATOR, AS4_PATH, AS4_AGGREGATOR = 6, 7, 17, 18
 MP_REACH, MP_UNREACH = 14, 15
+_UNREAD = frozenset({ATOMIC_AGGREGATE, AGGREGATOR, 16, AS4_AGGREGATOR, 25})
+"""Of the table, those that nobody here reads: of aggregates and the extended communities."""
 _MULTIPROTOCOL = (MP_REACH, MP_UNREACH)
 AS_TRANS = 23456
 _NEXT_HOP_BYTES = {(1, 1): (4,), (2, 1): (16, 32)}
@@ -184,7 +183,7 @@ RULES: dict[int, Rule] = {
     NEXT_HOP: Rule("next-hop", _WELL_KNOWN, _of_length(4), Verdict.WITHDRAW),  # 7.3
     MED: Rule("med", _OPTIONAL, _of_length(4), Verdict.WITHDRAW),  # 7.4
     LOCAL_PREF: Rule("local-pref", _WELL_KNOWN, _of_length(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.5
-    6: Rule("atomic-aggregate", _WELL_KNOWN, _of_length(0), Verdict.DISCARD),  # 7.6
+    ATOMIC_AGGREGATE: Rule("atomic-aggregate", _WELL_KNOWN, _of_length(0), Verdict.DISCARD),  # 7.6
     AGGREGATOR: Rule("aggregator", _PASSED_ON, _check_aggregator, Verdict.DISCARD),  # 7.7
     8: Rule("community", _PASSED_ON, _of_many(4), Verdict.WITHDRAW),  # 7.8
     9: Rule("originator-id", _OPTIONAL, _of_length(4), Verdict.WITHDRAW, Verdict.DISCARD),  # 7.9

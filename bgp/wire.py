@@ -69,12 +69,21 @@ from exabgp.protocol.ip import IP
 from exabgp.rib.change import Change
 from exabgp.rib.outgoing import OutgoingRIB
 
-from bgp.attributes_check import AGGREGATOR, AS4_AGGREGATOR, AS_TRANS, Facts, Verdict, judge
+from bgp.attributes_check import (
+    AGGREGATOR,
+    AS4_AGGREGATOR,
+    AS_TRANS,
+    ATOMIC_AGGREGATE,
+    Facts,
+    Verdict,
+    judge,
+)
 from bgp.destination import DestinationV4, DestinationV6
 from bgp.export import NOTHING, Announcement, Exports
 from bgp.message import (
     DEFAULT_LOCAL_PREF,
     Address,
+    AsPath,
     Attributes,
     Carried,
     EndOfRib,
@@ -83,13 +92,13 @@ from bgp.message import (
     KeptAlive,
     Learned,
     Network,
-    AsPath,
     Notified,
     Opened,
     Origin,
     Received,
     Refresh,
     Refreshing,
+    members,
 )
 from bgp.outgoing import Difference, difference
 from bgp.session import HOLD_TIME_S, Event
@@ -98,7 +107,6 @@ log = logging.getLogger(__name__)
 
 
 def _redirect_exabgps_log() -> None:
-    members,
     """ExaBGP formats each message for its own log; only what it calls critical is of use, and goes to ours."""
 
     def ignore(*_: object, **__: object) -> None:
@@ -120,6 +128,10 @@ _MARKER = b"\xff" * 16
 _OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE, _REFRESH = 1, 2, 3, 4, 5
 _SHORTEST = {_OPEN: 29, _UPDATE: 23, _NOTIFICATION: 21, _KEEPALIVE: 19}
 _LONGEST_BYTES = 4096
+_ROOM_FOR_THE_REST = {4: 23 + 5, 6: 23 + 9 + 16 + 17}
+"""In an UPDATE: header and lengths, and one prefix, in IPv6 with its next hop."""
+_SPARE = frozenset({ATOMIC_AGGREGATE, AGGREGATOR})
+"""Attributes that may be discarded (RFC 7606)."""
 
 _PEERS_MISTAKES = (
     IndexError,
@@ -213,10 +225,31 @@ def _pack(ends: Ends, negotiated: Any, what: Difference, versions: frozenset[int
             hop = str(announcement.next_hop or own[dst.version])
             alike = announcement, dst.version
             if alike not in packed:
-                packed[alike] = _outgoing(announcement, hop, ends, has_four_octet_as=negotiated.asn4)
-            rib.add_to_rib(Change(_nlri(dst, hop), packed[alike]), True)
+                packed[alike] = _fitting(announcement, dst.version, hop, ends, negotiated)
+            if packed[alike] is None:
+                rib.del_from_rib(Change(_nlri(dst, hop), ExaAttributes()))
+            else:
+                rib.add_to_rib(Change(_nlri(dst, hop), packed[alike]), True)
     for update in rib.updates(True):
         yield from update.messages(negotiated)
+
+
+def _fitting(announcement: Announcement, version: int, hop: str, ends: Ends, negotiated: Any) -> Any:
+    """What can be left out is where a message has no room for all of it; None: it has no room even so (RFC 8654, 4)."""
+    room = int(negotiated.msg_size) - _ROOM_FOR_THE_REST[version]
+    lean = replace(announcement, carried=tuple(each for each in announcement.carried if each.code not in _SPARE))
+    for each in (announcement, lean):
+        attributes = _outgoing(each, hop, ends, has_four_octet_as=negotiated.asn4)
+        if _size_bytes(each) <= room // 2 or len(attributes.pack(negotiated)) <= room:
+            return attributes
+    return None
+
+
+def _size_bytes(announcement: Announcement) -> int:
+    """About, and rather too little than half of it."""
+    numbers = (*members(announcement.as_path), *announcement.clusters)
+    communities = sum(map(len, announcement.communities))
+    return sum(len(each.value) + 4 for each in announcement.carried) + 4 * (len(numbers) + communities) + 64
 
 
 def _nlri(dst: Network, next_hop: str) -> Any:
@@ -440,7 +473,7 @@ class Codec:
 
     def _decode_update(self, body: bytes) -> Iterator[Received]:
         withdrawn, raw, nlri = Update.split(body)
-        judgement = judge(raw, self._facts, has_nlri=bool(nlri)) if raw else None
+        judgement = judge(raw, self._facts, has_nlri=bool(nlri)) if raw or nlri else None
         if judgement is None:
             update = Update.unpack_message(body, Direction.IN, self._negotiated)
         elif judgement.verdict is Verdict.RESET:
@@ -471,13 +504,14 @@ class Codec:
         yield KeptAlive()
 
     def _decode_refresh(self, body: bytes) -> Iterator[Received]:
-        if len(body) != 4:
+        is_known = len(body) < 3 or body[2] <= Refreshing.END.value
+        if is_known and len(body) != 4:
             whole = _MARKER + struct.pack("!HB", _HEADER_BYTES + len(body), _REFRESH) + body
             yield Fault(Event.REFRESH_ERROR, 7, 1, whole, f"length {_HEADER_BYTES + len(body)}")
             return
-        is_known = body[2] == 0 or (body[2] <= 2 and self._brackets_refreshes)
-        version = _VERSIONS.get((int.from_bytes(body[:2], "big"), body[3]), 0)
-        if not is_known or version not in self._versions:
+        is_spoken = is_known and (body[2] == 0 or self._brackets_refreshes)
+        version = _VERSIONS.get((int.from_bytes(body[:2], "big"), body[3]), 0) if is_spoken else 0
+        if version not in self._versions:
             yield Refresh(None)
             return
         received = RouteRefresh.unpack_message(body)
@@ -630,17 +664,6 @@ def _incoming(attributes: Any, next_hop: Address | None, carried: tuple[Carried,
     )
 
 
-def _communities(attributes: Any) -> Iterator[tuple[int, ...]]:
-    for each in attributes.get(Attribute.CODE.COMMUNITY) or ():
-        yield struct.unpack("!HH", each.pack())
-    for each in attributes.get(Attribute.CODE.LARGE_COMMUNITY) or ():
-        yield struct.unpack("!LLL", each.pack())
-
-
-def _communication(data: bytes) -> str:
-    """What a shutdown says (RFC 9003). It is a stranger's text: what is no letter is shown as such and not obeyed."""
-    words = data[1 : 1 + data[0]].decode("utf-8", "replace") if data else ""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)
 def _path_of(segments: Any) -> Iterator[int | tuple[int, ...]]:
     for segment in segments:
         numbers = (int(number) for number in segment)
@@ -655,3 +678,14 @@ def _segments_of(path: AsPath) -> Any:
             yield from (SET([ASN(number) for number in members((one,))]) for one in run)
 
 
+def _communities(attributes: Any) -> Iterator[tuple[int, ...]]:
+    for each in attributes.get(Attribute.CODE.COMMUNITY) or ():
+        yield struct.unpack("!HH", each.pack())
+    for each in attributes.get(Attribute.CODE.LARGE_COMMUNITY) or ():
+        yield struct.unpack("!LLL", each.pack())
+
+
+def _communication(data: bytes) -> str:
+    """What a shutdown says (RFC 9003). It is a stranger's text: what is no letter is shown as such and not obeyed."""
+    words = data[1 : 1 + data[0]].decode("utf-8", "replace") if data else ""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in words)

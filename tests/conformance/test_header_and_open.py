@@ -42,6 +42,22 @@ def test_a_wrong_header_in_established(router: Router, data: bytes, expected: st
         assert peer.ending() == expected
 
 
+@pytest.mark.parametrize("body", [b"\0\1\3", b"\0\1\3\1\1", b"\0\1\xff" + bytes(50)])
+def test_a_refresh_of_an_unknown_subtype_is_ignored_however_long(router: Router, body: bytes) -> None:
+    """RFC 7313, 5."""
+    with established(router, EXTERNAL) as peer:
+        peer.say(message(5, body))
+        peer.settle()
+
+
+def test_a_notification_is_no_longer_than_a_message_may_be(router: Router) -> None:
+    """RFC 4271, 4; RFC 7313, 5: the message that was wrong goes back, as far as there is room."""
+    with established(router, EXTERNAL) as peer:
+        wrong = message(5, b"\0\1\0\1" + bytes(4073))
+        peer.say(wrong)
+        assert peer.ending() == f"7/1 {wrong[: 4096 - 21].hex()}"
+
+
 IN_OPEN_SENT = [case for case in HEADERS if "RFC 7313" not in case[0]]
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import struct
+from contextlib import ExitStack
 from ipaddress import ip_address
 
 import pytest
 
-from tests.conformance.peer import Peer, as_of, established
-from tests.conformance.router import ADDRESS, CLIENT, EXTERNAL, INTERNAL, OBSERVER, RESTARTING, Router, wait_until
+from tests.conformance.peer import EXTENDED, Peer, as_of, established
+from tests.conformance.router import (
+    ADDRESS,
+    CLIENT,
+    EXTERNAL,
+    FAR_HOPS,
+    INTERNAL,
+    OBSERVER,
+    OTHER_CLIENT,
+    OTHER_INTERNAL,
+    RESTARTING,
+    Router,
+    wait_until,
+)
 from tests.lab.namespace import ip
 from tests.unit.bgp.bgp_bytes import attribute, nlri, path, update
 
@@ -45,6 +58,7 @@ EXTERNAL_CASES = [
     ("4271 6.3 next hop 255.255.255.255", external(next_hop="255.255.255.255"), DST, "refused: next-hop"),
     ("4271 6.3 our own address", external(next_hop=ADDRESS), DST, "refused: next-hop"),
     ("4271 5.1.3 a third party's next hop", external(next_hop="10.0.0.200"), DST, "accepted"),
+    ("4271 5.1.3 a next hop on no network of ours", external(next_hop="172.31.0.9"), DST, "refused: next-hop"),
     ("1812 5.3.7 127.0.0.0/8", external(), "127.0.0.0/8", "refused: martian"),
     ("1812 5.3.7 127.1.2.0/24", external(), "127.1.2.0/24", "refused: martian"),
     ("1812 5.3.7 0.0.0.0/8", external(), "0.0.0.0/8", "refused: martian"),
@@ -52,6 +66,10 @@ EXTERNAL_CASES = [
     ("1812 5.3.7 239.1.2.3/32", external(), "239.1.2.3/32", "refused: martian"),
     ("1812 5.3.7 255.255.255.255/32", external(), "255.255.255.255/32", "refused: martian"),
     ("4271 4.3 a default route", external(), "0.0.0.0/0", "accepted"),
+    ("4271 4.3 half a default route", external(), "0.0.0.0/1", "accepted"),
+    ("4271 4.3 the other half", external(), "128.0.0.0/1", "accepted"),
+    ("1812 5.3.7 240.0.0.0/4", external(), "240.0.0.0/4", "refused: martian"),
+    ("4271 6.3 a path that begins with another AS, which need not be checked", external(65099, 65003), DST, "accepted"),
     ("4271 4.3 a host route", external(), "203.0.113.7/32", "accepted"),
     ("4271 5.1.2 a segment of 60", external(65003, *range(1000, 1059)), DST, "accepted"),
     ("4271 5.1.2 a path of 600 in three segments", ORIGIN + LONG_PATH + hop(EXTERNAL), DST, "accepted"),
@@ -104,6 +122,17 @@ def test_a_best_route_is_in_the_kernel_until_it_is_withdrawn(router: Router) -> 
         wait_until(lambda: f"{DST} via {EXTERNAL} dev near" in router.kernel())
         peer.say(update(withdrawn=nlri(DST)))
         wait_until(lambda: DST not in " ".join(router.kernel()))
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [((65043, 65010), "accepted"), ((65010, 65043), "refused: first-as")])
+def test_the_first_as_of_a_path_is_checked_where_that_is_asked_for(
+    router: Router, numbers: tuple[int, ...], expected: str
+) -> None:
+    """RFC 4271, 6.3."""
+    with established(router, FAR_HOPS) as peer:
+        peer.say(update(external(*numbers, next_hop=FAR_HOPS), nlri(DST)))
+        peer.settle()
+        assert router.received(FAR_HOPS, DST) == expected
 
 
 # Passing on.
@@ -176,6 +205,80 @@ def test_what_else_is_passed_on(router: Router, given: bytes, expected: dict[int
     assert {code: each for code, each in found.items() if code > 3} == expected
 
 
+def segments(*found: tuple[int, ...] | list[int]) -> bytes:
+    """A list is a set."""
+    return b"".join(
+        bytes((1 if isinstance(each, list) else 2, len(each))) + b"".join(struct.pack("!L", number) for number in each)
+        for each in found
+    )
+
+
+SETS = [
+    ("at the end", segments((65003, 65010), [65011, 65012]), segments((65000, 65003, 65010), [65011, 65012])),
+    ("at the beginning", segments([65011, 65012], (65010,)), segments((65000,), [65011, 65012], (65010,))),
+    ("two of them", segments((65003,), [1, 2], [3, 4]), segments((65000, 65003), [1, 2], [3, 4])),
+    ("between sequences", segments((65003,), [1, 2], (5, 6)), segments((65000, 65003), [1, 2], (5, 6))),
+    ("a full segment", segments(tuple(range(1, 256))), segments((65000, *range(1, 255)), (255,))),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), [case[1:] for case in SETS], ids=[case[0] for case in SETS])
+def test_a_path_of_any_segments_is_passed_on_with_our_as_before_it(
+    router: Router, given: bytes, expected: bytes
+) -> None:
+    """RFC 4271, 5.1.2."""
+    raw = ORIGIN + b"\x50\x02" + struct.pack("!H", len(given)) + given + hop(EXTERNAL)
+    assert told(router, OBSERVER, raw)[2] == (0x40, expected)
+
+
+def test_a_set_goes_to_an_old_speaker_too(router: Router) -> None:
+    """RFC 6793, 4.2.2."""
+    raw = ORIGIN + attribute(2, segments((65003,), [4200000001, 65012])) + hop(EXTERNAL)
+    found = told(router, OBSERVER, raw, four=False)
+    assert found[2][1] == struct.pack("!BBHHBBHH", 2, 2, 65000, 65003, 1, 2, 23456, 65012)
+    assert found[17][1] == segments((65000, 65003), [4200000001, 65012])
+
+
+def large(octets: int) -> bytes:
+    """Large communities of about so many octets."""
+    value = b"".join(struct.pack("!LLL", 65003, 0, number) for number in range(octets // 12))
+    return b"\xd0\x20" + struct.pack("!H", len(value)) + value
+
+
+def test_a_route_for_which_a_neighbour_has_no_room_is_withdrawn_from_it(router: Router) -> None:
+    """RFC 8654, 4: it was told before, and 4,096 octets are not enough now."""
+    with established(router, OBSERVER) as hearer, established(router, EXTERNAL, EXTENDED) as peer:
+        peer.say(update(external(), nlri(DST)))
+        hearer.hears(nlri(DST))
+        peer.say(update(external(more=large(4500)), nlri(DST)))
+        assert hearer.hears(nlri(DST)).startswith(b"\0\4" + nlri(DST))
+        peer.say(update(external(), nlri(DST)))
+        assert attributes_of(hearer.hears(nlri(DST)))[2] == as_path(65000, 65003)
+
+
+def test_where_room_is_scarce_an_aggregator_is_left_out(router: Router) -> None:
+    """RFC 8654, 4, with RFC 7606's attribute discard."""
+    more = attribute(6, b"") + attribute(7, b"\0\0\xfd\xeb\x0a\0\0\3", flags=TRANS) + large(4032)
+    with established(router, OBSERVER) as hearer, established(router, EXTERNAL, EXTENDED) as peer:
+        peer.say(update(external(more=more), nlri(DST)))
+        found = attributes_of(hearer.hears(nlri(DST)))
+    assert set(found) == {1, 2, 3, 32}
+
+
+def test_a_message_of_65535_octets_is_read_and_passed_on_to_who_can_read_it(router: Router) -> None:
+    """RFC 8654, 3."""
+    usual = external()
+    value = bytes(65535 - 23 - len(usual) - 4 - len(nlri(DST)))
+    raw = update(usual + b"\xd0\x63" + struct.pack("!H", len(value)) + value, nlri(DST))
+    assert len(raw) == 65535
+    with established(router, EXTERNAL, EXTENDED) as peer:
+        peer.say(raw)
+        wait_until(lambda: router.received(EXTERNAL, DST) == "accepted")
+    with established(router, OBSERVER, EXTENDED) as hearer, established(router, EXTERNAL, EXTENDED) as peer:
+        peer.say(update(external(more=large(60000)), nlri(DST)))
+        assert len(attributes_of(hearer.hears(nlri(DST)))[32][1]) == 60000
+
+
 @pytest.mark.parametrize(
     ("community", "is_told"),
     [(b"\xff\xff\xff\1", False), (b"\xff\xff\xff\2", False), (b"\xff\xff\xff\3", False), (b"\xfd\xeb\0\1", True)],
@@ -237,14 +340,24 @@ def test_originator_and_clusters_that_were_there_stay(router: Router) -> None:
     assert (found[9][1], found[10][1]) == (b"\x0a\0\0\x63", b"\1\0\0\1\2\0\0\2")
 
 
-def test_what_is_learned_inside_stays_with_those_that_are_no_clients(router: Router) -> None:
-    """RFC 4271, 9.2; RFC 4456, 6: from a client to all, from the others to clients alone."""
-    with established(router, INTERNAL), established(router, CLIENT) as client:
-        client.say(update(internal(next_hop=CLIENT), nlri(DST)))
+@pytest.mark.parametrize(
+    ("by", "to"),
+    [
+        (CLIENT, (INTERNAL, OTHER_CLIENT, OTHER_INTERNAL, OBSERVER)),
+        (INTERNAL, (CLIENT, OTHER_CLIENT, OBSERVER)),
+        (EXTERNAL, (INTERNAL, CLIENT, OTHER_INTERNAL, OTHER_CLIENT, OBSERVER)),
+    ],
+    ids=["from a client to all", "from the others to clients", "from outside to all"],
+)
+def test_who_is_told_what_others_have_said(router: Router, by: str, to: tuple[str, ...]) -> None:
+    """RFC 4456, 6; RFC 4271, 9.2."""
+    every = (INTERNAL, CLIENT, OTHER_INTERNAL, OTHER_CLIENT, OBSERVER)
+    with ExitStack() as peers:
+        sessions = {each: peers.enter_context(established(router, each)) for each in {*every, by}}
+        sessions[by].say(update(sessions[by].attributes(), nlri(DST)))
         wait_until(lambda: router.best(DST))
-        told_inside = router.ask("routes", which="advertised", peer=INTERNAL, prefix=DST)
-        told_back = router.ask("routes", which="advertised", peer=CLIENT, prefix=DST)
-    assert (told_inside, told_back) == ([], [])
+        told_to = {each for each in every if router.ask("routes", which="advertised", peer=each, prefix=DST)}
+    assert told_to == set(to)
 
 
 def test_an_external_route_is_told_inside_with_its_next_hop(router: Router) -> None:
@@ -258,6 +371,13 @@ def test_an_external_route_is_told_inside_with_its_next_hop(router: Router) -> N
 
 # The choice, RFC 4271, 9.1.2.2: each case is the worse path, then the better one.
 
+MED_OF_1 = attribute(4, struct.pack("!L", 1), flags=OPT)
+
+
+def _of_client(*numbers: int, more: bytes = b"") -> bytes:
+    return internal(*numbers, next_hop=CLIENT, more=more)
+
+
 CHOICES = [
     (
         "9.1.1 the higher local preference",
@@ -267,7 +387,28 @@ CHOICES = [
     ("9.1.2.2 a the shorter path", (RESTARTING, (65008, 65010)), (EXTERNAL, (65003,))),
     ("9.1.2.2 b the lower origin", (EXTERNAL, attribute(1, b"\2")), (RESTARTING, attribute(1, b"\1"))),
     ("9.1.2.2 d external before internal", (INTERNAL, internal(65003)), (EXTERNAL, external())),
+    (
+        "9.1.2.2 a a set counts as one",
+        (RESTARTING, (65008, 65010, 65011)),
+        (EXTERNAL, ORIGIN + attribute(2, segments((65003,), [1, 2, 3])) + hop(EXTERNAL)),
+    ),
+    ("9.1.2.2 c no MED is the lowest", (INTERNAL, internal(65020, more=MED_OF_1)), (CLIENT, _of_client(65020))),
     ("9.1.2.2 f the lower identifier", (RESTARTING, (65008,)), (EXTERNAL, (65003,))),
+    (
+        "4456 9 the originator stands for the identifier",
+        (INTERNAL, internal(more=attribute(9, b"\x0a\0\0\x09", flags=OPT))),
+        (CLIENT, _of_client()),
+    ),
+    (
+        "4456 9 the shorter cluster list",
+        (INTERNAL, internal(more=attribute(9, b"\x0a\0\0\x63", flags=OPT) + attribute(10, bytes(8), flags=OPT))),
+        (CLIENT, _of_client(more=attribute(9, b"\x0a\0\0\x63", flags=OPT) + attribute(10, bytes(4), flags=OPT))),
+    ),
+    (
+        "9.1.2.2 g the lower address",
+        (CLIENT, _of_client(more=attribute(9, b"\x0a\0\0\x63", flags=OPT))),
+        (INTERNAL, internal(more=attribute(9, b"\x0a\0\0\x63", flags=OPT))),
+    ),
 ]
 
 
@@ -313,16 +454,16 @@ def test_the_lower_med_of_one_as_is_better_and_of_two_it_says_nothing(router: Ro
 
 
 def test_a_route_whose_next_hop_cannot_be_reached_is_not_used_until_it_can(router: Router) -> None:
-    """RFC 4271, 9.1.2.1."""
-    with established(router, EXTERNAL) as short, established(router, RESTARTING) as long:
-        short.say(update(external(next_hop="172.31.0.9"), nlri(DST)))
+    """RFC 4271, 9.1.2.1; of a neighbour that may have next hops behind other routers."""
+    with established(router, FAR_HOPS) as short, established(router, RESTARTING) as long:
+        short.say(update(external(65043, next_hop="172.31.0.9"), nlri(DST)))
         long.say(update(ORIGIN + path(65008, 65010) + hop(RESTARTING), nlri(DST)))
         short.settle()
         long.settle()
-        assert router.received(EXTERNAL, DST) == "refused: next-hop-unreachable"
+        assert router.received(FAR_HOPS, DST) == "refused: next-hop-unreachable"
         assert router.best(DST)["peer"] == "Global_10_0_0_8"
         ip(f"route add 172.31.0.0/24 via {INTERNAL}")
-        wait_until(lambda: router.best(DST)["peer"] == "Global_10_0_0_3")
+        wait_until(lambda: router.best(DST)["peer"] == "Global_10_0_0_43")
         wait_until(lambda: f"{DST} via {INTERNAL} dev near" in router.kernel())
         ip("route del 172.31.0.0/24")
         wait_until(lambda: router.best(DST)["peer"] == "Global_10_0_0_8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -73,6 +73,7 @@ EXTERNAL_CASES = [
     ("7606 7.3 next hop of 16 octets", ORIGIN + PATH + attribute(3, bytes(16)), WITHDRAWN),
     ("7606 3c next hop optional", ORIGIN + PATH + attribute(3, HOP[3:], flags=TRANS), WITHDRAWN),
     ("7606 3d next hop missing", ORIGIN + PATH, WITHDRAWN),
+    ("7606 3d no attributes at all", b"", WITHDRAWN),
     # MED
     ("7606 7.4 MED of 3 octets", USUAL + attribute(4, bytes(3), flags=OPT), WITHDRAWN),
     ("7606 7.4 MED of 0 octets", USUAL + attribute(4, b"", flags=OPT), WITHDRAWN),
@@ -280,6 +281,29 @@ def test_an_update_in_ipv6(router: Router, raw: bytes, expected: str) -> None:
             return
         peer.settle()
         assert {"accepted": KEPT, "": WITHDRAWN}[router.received(EXTERNAL, "2001:db8::/32")] == expected
+
+
+def test_ipv4_may_come_and_go_in_the_attributes_of_other_families(router: Router) -> None:
+    """RFC 4760, 3 and 4."""
+    with established(router, EXTERNAL) as peer:
+        dst = prefix()
+        peer.say(update(ORIGIN + PATH + reach(HOP[3:], nlri(dst), family=b"\0\1\1")))
+        peer.settle()
+        assert router.received(EXTERNAL, dst) == "accepted"
+        peer.say(update(attribute(15, b"\0\1\1" + nlri(dst), flags=OPT)))
+        peer.settle()
+        assert router.received(EXTERNAL, dst) == ""
+
+
+@pytest.mark.parametrize("dst", ["::1/128", "::/128", "fe80::/64", "ff02::/16"])
+def test_a_martian_of_ipv6_is_refused(router: Router, dst: str) -> None:
+    """RFC 1812, 5.3.7; RFC 4291, 2.5."""
+    network = ip_network(dst)
+    packed = bytes((network.prefixlen,)) + network.network_address.packed[: network.prefixlen // 8]
+    with established(router, EXTERNAL, IPV6_UNICAST) as peer:
+        peer.say(update(ORIGIN + PATH + reach(LONG_HOP, packed)))
+        peer.settle()
+        assert router.received(EXTERNAL, dst) == "refused: martian"
 
 
 def test_a_route_that_is_withdrawn_and_announced_at_once_is_announced(router: Router) -> None:
