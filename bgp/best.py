@@ -24,13 +24,14 @@ MOST_NEXT_HOPS = 16
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One path and what must be known of the neighbour that it came from."""
+    """One path and what must be known of the neighbour that it came from. ``path_id``: of several from it."""
 
     peer: str
     attributes: Attributes
     is_internal: bool
     router_id: IPv4Address
     address: Address
+    path_id: int = 0
 
 
 def equally_good(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -66,9 +67,9 @@ def _without_greater_med(candidates: list[Candidate]) -> list[Candidate]:
     return [each for each in candidates if each.attributes.med == least[each.attributes.neighbour_as]]
 
 
-def _last_steps(each: Candidate) -> tuple[int, int, int, str]:
+def _last_steps(each: Candidate) -> tuple[int, int, int, str, int]:
     originator = each.attributes.originator or each.router_id
-    return int(originator), len(each.attributes.clusters), int(each.address), each.peer
+    return int(originator), len(each.attributes.clusters), int(each.address), each.peer, each.path_id
 
 
 def why_best(best: Candidate, other: Candidate) -> str:

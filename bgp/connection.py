@@ -17,7 +17,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bgp.export import NOTHING, Exports
+from bgp.export import NOTHING, Told
 from bgp.guard import Guard
 from bgp.message import (
     Cause,
@@ -154,7 +154,7 @@ class Connection:
         self.trouble = Trouble(Cause.SOCKET, text=_words_of(error))
         self._take(Event.TCP_FAILED)
 
-    def announce(self, wanted: Exports, *, is_all_known: bool) -> None:
+    def announce(self, wanted: Told, *, is_all_known: bool) -> None:
         """Let the peer have ``wanted``. ``is_all_known``: End-of-RIB may follow it."""
         self._queue.wanted = wanted
         self._queue.may_end_rib = is_all_known
@@ -389,8 +389,8 @@ class _Queue:
     """What one stream has been sent and is owed."""
 
     pending: deque[bytes] = field(default_factory=deque)
-    sent: Exports = field(default_factory=lambda: NOTHING)
-    wanted: Exports = field(default_factory=lambda: NOTHING)
+    sent: Told = field(default_factory=lambda: NOTHING)
+    wanted: Told = field(default_factory=lambda: NOTHING)
     may_end_rib: bool = False
     owes_end_of_rib: bool = True
     owes_refresh: set[int] = field(default_factory=set)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
+from typing import Any
 
 from bgp.message import AsPath, Carried, Community, Origin
 from datastore.resources import BlockAffinity, IPPool
@@ -52,7 +53,10 @@ class Announcement:
 Exports = Mapping[Network, Announcement]
 """What is announced to every neighbour. Treated as immutable, and compared by identity where that is enough."""
 
-NOTHING: Exports = MappingProxyType({})
+Told = Mapping[Any, Announcement]
+"""What one neighbour is announced, by Place: what has destinations alone is one too, and a Mapping's type is strict."""
+
+NOTHING: Mapping[Any, Announcement] = MappingProxyType({})
 
 
 def exports(

@@ -17,7 +17,7 @@ from bgp.control import Commands
 from bgp.export import Announcement
 from bgp.learned import Network
 from bgp.mesh import Unbuilt
-from bgp.message import Attributes, Community
+from bgp.message import Attributes, Community, Numbered, Place, dst_of
 from bgp.peering import Peering
 from bgp.session import State
 from bgp.speaker import Speaker
@@ -66,7 +66,7 @@ def _peer(speaker: Speaker, peering: Peering) -> Json:
         "refused": dict(tally.refused),
         "stale": tally.stale,
         "leftOut": tally.left_out,
-        "advertised": len(speaker.exports_to(neighbour)) if peering.state is State.ESTABLISHED else 0,
+        "advertised": len(peering.told()) if peering.state is State.ESTABLISHED else 0,
         "timesEstablished": counters["established"],
         "updates": counters["updates"],
         "malformed": counters["malformed"],
@@ -136,9 +136,14 @@ def _as_address(peer: str) -> str:
 def _received(speaker: Speaker, peerings: Sequence[Peering]) -> Iterator[tuple[Network, Json]]:
     for peering in peerings:
         name = peering.neighbour.name
-        for dst, attributes, refused, is_stale in speaker.rib.received(name):
+        for place, attributes, refused, is_stale in speaker.rib.received(name):
             verdict = f"refused: {refused.value}" if refused is not None else "accepted"
-            yield dst, {**_shown(dst, name, attributes), "isStale": is_stale, "why": verdict}
+            dst, number = dst_of(place), _numbered(place)
+            yield dst, {**_shown(dst, name, attributes), **number, "isStale": is_stale, "why": verdict}
+
+
+def _numbered(place: Place) -> Json:
+    return {"pathID": place.path_id} if isinstance(place, Numbered) else {}
 
 
 def _accepted(speaker: Speaker, peerings: Sequence[Peering]) -> Iterator[tuple[Network, Json]]:
@@ -160,8 +165,8 @@ def _best(speaker: Speaker, peerings: Sequence[Peering]) -> Iterator[tuple[Netwo
 def _advertised(speaker: Speaker, peerings: Sequence[Peering]) -> Iterator[tuple[Network, Json]]:
     for peering in peerings:
         if peering.state is State.ESTABLISHED:
-            for dst, told in speaker.exports_to(peering.neighbour).items():
-                yield dst, _told(dst, peering.neighbour.name, told)
+            for place, told in peering.told().items():
+                yield dst_of(place), _numbered(place) | _told(dst_of(place), peering.neighbour.name, told)
 
 
 _SHOWN = {"best": _best, "received": _received, "accepted": _accepted, "advertised": _advertised}

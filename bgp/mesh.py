@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import Enum, IntFlag
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -45,6 +45,15 @@ class Kind(Enum):
     MESH = "Mesh"
     GLOBAL = "Global"
     NODE = "Node"
+
+
+class AddPath(IntFlag):
+    """Whether several paths to a destination are taken from a neighbour, and sent to it (RFC 7911, 4)."""
+
+    NONE = 0
+    RECEIVE = 1
+    SEND = 2
+    BOTH = 3
 
 
 class NextHopMode(Enum):
@@ -97,6 +106,7 @@ class Neighbour:
     is_watched: bool = False
     needs_near_next_hops: bool = False
     enforces_first_as: bool = False
+    add_path: AddPath = AddPath.NONE
 
     @property
     def is_internal(self) -> bool:

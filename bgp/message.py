@@ -9,11 +9,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
 
 from bgp.session import Event
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+
+class Numbered(NamedTuple):
+    """One of several paths to a destination, by the number that its sender gave it (RFC 7911)."""
+
+    dst: Network
+    path_id: int
+
+
+Place = Network | Numbered
+"""Where a route stands in a table: at its destination, which has one, or beside others."""
+
+
+def dst_of(place: Place) -> Network:
+    return place.dst if isinstance(place, Numbered) else place
 
 
 class Origin(IntEnum):
@@ -100,7 +116,7 @@ class Graceful:
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A valid OPEN, and what follows from both. ``capabilities`` are the peer's, in the words of BIRD 1; ``versions``
-    are the families that both speak.
+    are the families that both speak, ``many_paths`` those in which we may send several paths to a destination.
     """
 
     router_id: IPv4Address
@@ -110,14 +126,15 @@ class Opened:
     capabilities: tuple[str, ...] = ()
     can_refresh: bool = False
     versions: frozenset[int] = frozenset({4})
+    many_paths: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """One UPDATE, or the part of one that shares a next hop. ``faults`` name what RFC 7606 found and did."""
 
-    withdrawn: tuple[Network, ...] = ()
-    announced: tuple[Network, ...] = ()
+    withdrawn: tuple[Place, ...] = ()
+    announced: tuple[Place, ...] = ()
     attributes: Attributes | None = None
     faults: tuple[str, ...] = ()
 

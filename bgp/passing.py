@@ -52,31 +52,39 @@ CLOSED = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The best path to a destination and whom it came from. ``router_id`` is the neighbour's."""
+    """The best path to a destination, or another accepted one, and whom it came from. ``router_id`` is the
+    neighbour's, ``path_id`` the number that it gave this one of several.
+    """
 
     neighbour: Neighbour
     router_id: IPv4Address
     attributes: Attributes
+    path_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """What of a neighbour decides what it is told; all of one audience are told the same, but for what they told us."""
+    """What of a neighbour decides what it is told; all of one audience are told the same, but for what they told us.
+
+    ``many_paths``: the families in which it is told of every accepted path.
+    """
 
     versions: tuple[int, ...]
     is_internal: bool
     cluster_id: IPv4Address | None = None
     next_hop_mode: NextHopMode = NextHopMode.AUTO
     filters: tuple[Filter, ...] = ()
+    many_paths: frozenset[int] = frozenset()
 
 
-def audience_of(neighbour: Neighbour) -> Audience:
+def audience_of(neighbour: Neighbour, many_paths: frozenset[int] = frozenset()) -> Audience:
     return Audience(
         neighbour.spoken,
         neighbour.is_internal,
         neighbour.cluster_id,
         neighbour.next_hop_mode,
         neighbour.filters,
+        many_paths,
     )
 
 
@@ -161,3 +169,5 @@ def _is_inside(dst: Network, networks: Sequence[Network]) -> bool:
 
 
 Winners = Mapping[Network, Winner]
+Others = Mapping[Network, Sequence[Winner]]
+"""The accepted paths beside the best one."""

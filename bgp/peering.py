@@ -27,7 +27,7 @@ from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from bgp.connection import Connection
-from bgp.export import Exports
+from bgp.export import Told
 from bgp.guard import Guard
 from bgp.mesh import Neighbour
 from bgp.message import Cause, EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
@@ -63,7 +63,7 @@ class House(Protocol):
     @property
     def may_end_rib(self) -> bool: ...
 
-    def exports_to(self, neighbour: Neighbour) -> Exports: ...
+    def exports_to(self, neighbour: Neighbour, many_paths: frozenset[int]) -> Told: ...
 
     def now_wall(self) -> datetime: ...
 
@@ -187,7 +187,12 @@ class Peering:
         """What the house exports has changed."""
         established = self.established
         if established is not None:
-            established.announce(self._house.exports_to(self.neighbour), is_all_known=self._house.may_end_rib)
+            established.announce(self.told(), is_all_known=self._house.may_end_rib)
+
+    def told(self) -> Told:
+        """What it is to be told now, or would be."""
+        many_paths = self.opened.many_paths if self.opened is not None else frozenset()
+        return self._house.exports_to(self.neighbour, many_paths)
 
     # For the status.
 
@@ -235,6 +240,7 @@ class Peering:
             has_restarted=house.has_restarted,
             keeps_forwarding=house.keeps_forwarding,
             survives_notifications=neighbour.survives_notifications,
+            add_path=neighbour.add_path,
             has_capabilities=not self._knows_no_capabilities,
         )
         return Codec(ends, house.packer)
@@ -273,7 +279,7 @@ class Peering:
         if opened.graceful is None or opened.graceful.has_restarted:
             self._house.excuse(self.neighbour.name)
         self._house.routes_changed()
-        connection.announce(self._house.exports_to(self.neighbour), is_all_known=self._house.may_end_rib)
+        connection.announce(self.told(), is_all_known=self._house.may_end_rib)
 
     def went_down(self, connection: Connection, *, keeps_routes: bool) -> None:
         self._knows_no_capabilities = False
@@ -443,7 +449,7 @@ _NO_CAPABILITIES = Trouble(Cause.RECEIVED, 2, 4)
 
 def _offer_of(neighbour: Neighbour) -> tuple[object, ...]:
     """What is said in the OPEN and can be said anew over a restart."""
-    return neighbour.restart_time_s, neighbour.hold_time_s, neighbour.survives_notifications
+    return neighbour.restart_time_s, neighbour.hold_time_s, neighbour.survives_notifications, neighbour.add_path
 
 
 def _guard_of(neighbour: Neighbour) -> Guard:

@@ -59,7 +59,7 @@ def _peer(speaker: Speaker, peering: Peering) -> PeerStatus:
         trouble=peering.trouble,
         tally=speaker.rib.tally(neighbour.name),
         counters=peering.counters + established.counters if established is not None else peering.counters,
-        exported=len(speaker.exports_to(neighbour)),
+        exported=len(peering.told()),
     )
 
 

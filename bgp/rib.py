@@ -27,7 +27,7 @@ from bgp.best import MOST_NEXT_HOPS, Candidate, equally_good, next_hops
 from bgp.filters import Circumstances, Verdict, screen
 from bgp.learned import Delta, LearnedRoute
 from bgp.mesh import Neighbour
-from bgp.message import Attributes, Learned
+from bgp.message import Attributes, Learned, Numbered, Place, dst_of
 from bgp.ownership import Ownership
 from bgp.passing import Winner
 from bgp.prefixes import Prefixes
@@ -36,6 +36,8 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 Reaches = Callable[[Address], bool]
+Source = tuple[str, Place]
+"""A neighbour's name, and where its path stands among those that it announced."""
 
 MOST_ROUTES = 100_000
 FOREVER = float("inf")
@@ -53,10 +55,10 @@ class AdjRibIn:
 
     neighbour: Neighbour
     router_id: IPv4Address = _UNKNOWN
-    paths: dict[Network, Attributes] = field(default_factory=dict)
-    refused: dict[Network, Refusal] = field(default_factory=dict)
-    altered: dict[Network, Attributes] = field(default_factory=dict)
-    stale: dict[Network, float] = field(default_factory=dict)
+    paths: dict[Place, Attributes] = field(default_factory=dict)
+    refused: dict[Place, Refusal] = field(default_factory=dict)
+    altered: dict[Place, Attributes] = field(default_factory=dict)
+    stale: dict[Place, float] = field(default_factory=dict)
     left_out: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
 
@@ -89,10 +91,12 @@ class Rib:
         self._most_routes = most_routes
         self._ownership = Ownership()
         self._tables: dict[str, AdjRibIn] = {}
-        self._accepted_from: dict[Network, tuple[str, ...]] = {}
+        self._accepted: dict[Network, tuple[Source, ...]] = {}
         self._best: dict[Network, LearnedRoute] = {}
         self._touched: set[Network] = set()
         self.winners: dict[Network, Winner] = {}
+        self.others: dict[Network, tuple[Winner, ...]] = {}
+        self._keeps_others = False
         self._won_anew: set[Network] = set()
         self._ways: dict[Network, Address] = {}
         self._kept_out = Prefixes()
@@ -103,7 +107,7 @@ class Rib:
         """A session with it is up. Its stale routes, if there are any, stay."""
         table = self._tables.setdefault(neighbour.name, AdjRibIn(neighbour))
         table.neighbour, table.router_id, table.left_out = neighbour, router_id, 0
-        self._touched.update(table.paths)
+        self._touched.update(map(dst_of, table.paths))
 
     def mark(self, name: str, *, until: float = FOREVER, version: int = 0) -> None:
         """Everything that it announced is to be announced again, at the latest at ``until``, in the loop's time.
@@ -112,17 +116,18 @@ class Rib:
         """
         if name in self._tables:
             table = self._tables[name]
-            marked = (dst for dst in table.paths if version in (0, dst.version))
-            table.stale |= {dst: min(until, table.stale.get(dst, FOREVER)) for dst in marked}
+            marked = (place for place in table.paths if version in (0, dst_of(place).version))
+            table.stale |= {place: min(until, table.stale.get(place, FOREVER)) for place in marked}
 
     def sweep(self, name: str, *, now: float = FOREVER, version: int = 0) -> int:
         """Remove what is still marked and whose time has come by ``now``; how many that were."""
         if name not in self._tables:
             return 0
         table = self._tables[name]
-        swept = [dst for dst, until in table.stale.items() if until <= now and version in (0, dst.version)]
-        for dst in swept:
-            self._withdraw(table, dst)
+        due = [place for place, until in table.stale.items() if until <= now]
+        swept = [place for place in due if version in (0, dst_of(place).version)]
+        for place in swept:
+            self._withdraw(table, place)
         return len(swept)
 
     def next_sweep(self, name: str) -> float:
@@ -135,8 +140,8 @@ class Rib:
         if name not in self._tables:
             return
         table = self._tables[name]
-        for dst in [dst for dst in table.paths if version in (0, dst.version)]:
-            self._withdraw(table, dst)
+        for place in [place for place in table.paths if version in (0, dst_of(place).version)]:
+            self._withdraw(table, place)
         table.left_out = 0
 
     def forget(self, name: str) -> None:
@@ -149,22 +154,22 @@ class Rib:
     def learn(self, name: str, learned: Learned) -> None:
         """One UPDATE of a neighbour that was met."""
         table = self._tables[name]
-        for dst in learned.withdrawn:
-            self._withdraw(table, dst)
+        for place in learned.withdrawn:
+            self._withdraw(table, place)
         attributes = learned.attributes
         if attributes is None:
             return
-        for dst in learned.announced:
-            if len(table.paths) >= self._most_routes and dst not in table.paths:
+        for place in learned.announced:
+            if len(table.paths) >= self._most_routes and place not in table.paths:
                 table.left_out += 1
                 continue
-            table.paths[dst] = attributes
+            table.paths[place] = attributes
             if table.stale:
-                table.stale.pop(dst, None)
+                table.stale.pop(place, None)
             if table.refused:
-                table.refused.pop(dst, None)
-            self._judge(table, dst, attributes)
-            self._touched.add(dst)
+                table.refused.pop(place, None)
+            self._judge(table, place, attributes)
+            self._touched.add(dst_of(place))
 
     def judge_by(self, ownership: Ownership) -> None:
         """The datastore says something new: every verdict that it can change is reached again."""
@@ -196,11 +201,10 @@ class Rib:
         self._tables[neighbour.name] = table
         table.neighbour = neighbour
         if neighbour.name != name:
-            for dst in table.paths:
-                names = self._accepted_from.get(dst, ())
-                if name in names:
-                    self._accepted_from[dst] = tuple(neighbour.name if each == name else each for each in names)
-        self._touched.update(table.paths)
+            for dst in map(dst_of, table.paths):
+                sources = self._accepted.get(dst, ())
+                self._accepted[dst] = tuple((neighbour.name, at) if by == name else (by, at) for by, at in sources)
+        self._touched.update(map(dst_of, table.paths))
         self._judge_all(table)
 
     def lead(self, ways: Mapping[Network, Address]) -> None:
@@ -213,7 +217,13 @@ class Rib:
         kept_out = Prefixes(networks)
         if kept_out != self._kept_out:
             self._kept_out = kept_out
-            self._touched.update(self._accepted_from)
+            self._touched.update(self._accepted)
+
+    def keep_others(self, keeps: bool) -> None:
+        """Whether somebody is to be told of every accepted path, and not of the best ones alone."""
+        if keeps != self._keeps_others:
+            self._keeps_others = keeps
+            self._touched.update(self._accepted)
 
     def has_room_again(self, name: str) -> bool:
         """Whether routes were left out that would now have a place. Asking clears it: refresh once."""
@@ -242,7 +252,9 @@ class Rib:
         return Delta(tuple(best), tuple(gone))
 
     def won_anew(self) -> frozenset[Network]:
-        """Where the best path is another, or there is none any more, since this was last asked."""
+        """Where the best path is another, or there is none any more, since this was last asked; where the others are
+        kept, where one of them is another, too.
+        """
         changed = frozenset(self._won_anew)
         self._won_anew.clear()
         return changed
@@ -253,17 +265,17 @@ class Rib:
 
     def paths(self) -> Iterable[tuple[Network, list[Candidate]]]:
         """Every accepted path of each destination, best first."""
-        for dst, names in self._accepted_from.items():
-            candidates = [self._candidate(name, dst) for name in names]
+        for dst, sources in self._accepted.items():
+            candidates = [self._candidate(name, place) for name, place in sources]
             best = equally_good(candidates)
             yield dst, best + [each for each in candidates if each not in best]
 
-    def received(self, name: str) -> Iterable[tuple[Network, Attributes, Refusal | None, bool]]:
+    def received(self, name: str) -> Iterable[tuple[Place, Attributes, Refusal | None, bool]]:
         """Every route of a neighbour as it was announced, why it is refused, and whether it is stale."""
         table = self._tables.get(name)
         if table is not None:
-            for dst, attributes in table.paths.items():
-                yield dst, attributes, table.refused.get(dst), dst in table.stale
+            for place, attributes in table.paths.items():
+                yield place, attributes, table.refused.get(place), place in table.stale
 
     def tally(self, name: str) -> Tally:
         table = self._tables.get(name)
@@ -281,72 +293,79 @@ class Rib:
     # The one place where a route comes in or goes out.
 
     def _judge_all(self, table: AdjRibIn, *, only_hosts: bool = False) -> None:
-        for dst, attributes in table.paths.items():
+        for place, attributes in table.paths.items():
+            dst = dst_of(place)
             if not only_hosts or dst.prefixlen == dst.max_prefixlen:
-                self._judge(table, dst, attributes)
+                self._judge(table, place, attributes)
 
-    def _judge(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> None:
+    def _judge(self, table: AdjRibIn, place: Place, attributes: Attributes) -> None:
+        dst = dst_of(place)
         refused = refusal(dst, attributes, neighbour=table.neighbour, own=self._own, ownership=self._ownership)
         if refused is None and (table.neighbour.filters or table.altered):
-            refused = self._filter(table, dst, attributes)
+            refused = self._filter(table, place, attributes)
         if refused is None and attributes.next_hop is not None:
             refused = self._refuse_next_hop(table.neighbour, attributes.next_hop)
         if refused is None:
             if table.refused:
-                table.refused.pop(dst, None)
-            self._admit(table.neighbour.name, dst)
+                table.refused.pop(place, None)
+            self._admit(table.neighbour.name, place)
             return
-        if table.refused.get(dst) is not refused:
-            table.refused[dst] = refused
+        if table.refused.get(place) is not refused:
+            table.refused[place] = refused
             table.refusals[refused.value] += 1
-        self._expel(table.neighbour.name, dst)
+        self._expel(table.neighbour.name, place)
 
     def _refuse_next_hop(self, neighbour: Neighbour, next_hop: Address) -> Refusal | None:
         if neighbour.needs_near_next_hops and self._is_near(neighbour.address) and not self._is_near(next_hop):
             return Refusal.NEXT_HOP
         return None if self._is_reachable(next_hop) else Refusal.UNREACHABLE
 
-    def _filter(self, table: AdjRibIn, dst: Network, attributes: Attributes) -> Refusal | None:
+    def _filter(self, table: AdjRibIn, place: Place, attributes: Attributes) -> Refusal | None:
+        dst = dst_of(place)
         circumstances = Circumstances(table.neighbour.is_internal, is_learned=True)
         verdict, altered = screen(dst, attributes, table.neighbour.filters, circumstances, is_import=True)
-        if altered != table.altered.pop(dst, attributes):
+        if altered != table.altered.pop(place, attributes):
             self._touched.add(dst)
         if altered != attributes:
-            table.altered[dst] = altered
+            table.altered[place] = altered
         return Refusal.FILTER if verdict is Verdict.REJECT else None
 
-    def _withdraw(self, table: AdjRibIn, dst: Network) -> None:
-        if table.paths.pop(dst, None) is not None:
-            table.refused.pop(dst, None)
-            table.stale.pop(dst, None)
-            table.altered.pop(dst, None)
-            self._expel(table.neighbour.name, dst)
+    def _withdraw(self, table: AdjRibIn, place: Place) -> None:
+        if table.paths.pop(place, None) is not None:
+            table.refused.pop(place, None)
+            table.stale.pop(place, None)
+            table.altered.pop(place, None)
+            self._expel(table.neighbour.name, place)
 
-    def _admit(self, name: str, dst: Network) -> None:
-        names = self._accepted_from.get(dst, ())
-        if name not in names:
-            self._accepted_from[dst] = (*names, name)
+    def _admit(self, name: str, place: Place) -> None:
+        source, dst = (name, place), dst_of(place)
+        sources = self._accepted.get(dst, ())
+        if source not in sources:
+            self._accepted[dst] = (*sources, source)
             self._touched.add(dst)
 
-    def _expel(self, name: str, dst: Network) -> None:
-        names = self._accepted_from.get(dst, ())
-        if name not in names:
+    def _expel(self, name: str, place: Place) -> None:
+        source, dst = (name, place), dst_of(place)
+        sources = self._accepted.get(dst, ())
+        if source not in sources:
             return
-        left = tuple(each for each in names if each != name)
+        left = tuple(each for each in sources if each != source)
         if left:
-            self._accepted_from[dst] = left
+            self._accepted[dst] = left
         else:
-            del self._accepted_from[dst]
+            del self._accepted[dst]
         self._touched.add(dst)
 
     def _choose(self, dst: Network) -> LearnedRoute | None:
-        names = self._accepted_from.get(dst)
-        if names is None or dst in self._ways:
+        sources = self._accepted.get(dst)
+        if sources is None or dst in self._ways:
             self._win(dst, None)
+            self._keep_beside(dst, ())
             return LearnedRoute(dst, (self._ways[dst],), STATIC) if dst in self._ways else None
-        candidates = [self._candidate(name, dst) for name in names]
+        candidates = [self._candidate(name, place) for name, place in sources]
         best = equally_good(candidates) if len(candidates) > 1 else candidates
         self._win(dst, best[0])
+        self._keep_beside(dst, [each for each in candidates if each is not best[0]] if self._keeps_others else ())
         if self._kept_out.networks and self._kept_out.around(dst) is not None:
             return None
         return LearnedRoute(dst, next_hops(best, self._most_next_hops), best[0].peer)
@@ -358,14 +377,26 @@ class Rib:
                 del self.winners[dst]
                 self._won_anew.add(dst)
             return
-        table = self._tables[best.peer]
-        now = Winner(table.neighbour, table.router_id, best.attributes)
+        now = self._winner(best)
         if now != before:
             self.winners[dst] = now
             self._won_anew.add(dst)
 
-    def _candidate(self, name: str, dst: Network) -> Candidate:
+    def _keep_beside(self, dst: Network, candidates: Iterable[Candidate]) -> None:
+        now = tuple(map(self._winner, candidates))
+        if now != self.others.get(dst, ()):
+            self._won_anew.add(dst)
+            self.others[dst] = now
+        if not now:
+            self.others.pop(dst, None)
+
+    def _winner(self, candidate: Candidate) -> Winner:
+        table = self._tables[candidate.peer]
+        return Winner(table.neighbour, table.router_id, candidate.attributes, candidate.path_id)
+
+    def _candidate(self, name: str, place: Place) -> Candidate:
         table = self._tables[name]
         neighbour = table.neighbour
-        attributes = table.altered.get(dst) or table.paths[dst]
-        return Candidate(name, attributes, neighbour.is_internal, table.router_id, neighbour.address)
+        attributes = table.altered.get(place) or table.paths[place]
+        path_id = place.path_id if isinstance(place, Numbered) else 0
+        return Candidate(name, attributes, neighbour.is_internal, table.router_id, neighbour.address, path_id)

@@ -29,10 +29,10 @@ from typing import Any
 from bgp.accept import Own
 from bgp.best import MOST_NEXT_HOPS
 from bgp.bfd.watch import SessionStatus, Watch
-from bgp.export import NOTHING, Exports
+from bgp.export import NOTHING, Exports, Told
 from bgp.learned import Delta
 from bgp.learned import Network as IPNetwork
-from bgp.mesh import ListenAt, Neighbour
+from bgp.mesh import AddPath, ListenAt, Neighbour
 from bgp.outgoing import Outgoing
 from bgp.ownership import Ownership
 from bgp.passing import CLOSED, Policy
@@ -208,8 +208,8 @@ class Speaker:
         is_reflector = self.outgoing.policy.cluster_id is not None
         return is_reflector or any(not each.neighbour.is_internal for each in self.peerings.values())
 
-    def exports_to(self, neighbour: Neighbour) -> Exports:
-        return self.outgoing.to(neighbour)
+    def exports_to(self, neighbour: Neighbour, many_paths: frozenset[int]) -> Told:
+        return self.outgoing.to(neighbour, many_paths)
 
     def now_wall(self) -> datetime:
         return self._wall()
@@ -277,6 +277,7 @@ class Speaker:
                 peering.start()
         self._require_passwords()
         self.outgoing.serve(peering.neighbour for peering in self.peerings.values())
+        self.rib.keep_others(any(each.neighbour.add_path & AddPath.SEND for each in self.peerings.values()))
         self._announce()
         self.routes_changed()
 
@@ -332,7 +333,7 @@ class Speaker:
         delta = self.rib.changes()
         if delta.best or delta.gone:
             self._on_routes(delta)
-        if not self._defers and self.outgoing.learn(self.rib.winners, self.rib.won_anew()):
+        if not self._defers and self.outgoing.learn(self.rib.winners, self.rib.won_anew(), self.rib.others):
             self._announce_soon()
 
     def _expect(self, neighbours: tuple[Neighbour, ...]) -> None:

@@ -31,6 +31,7 @@ from bgp.mesh import (
     DEFAULT_RESTART_TIME_S,
     LONGEST_PASSWORD_BYTES,
     LONGEST_RESTART_TIME_S,
+    AddPath,
     Kind,
     ListenAt,
     Neighbour,
@@ -236,6 +237,7 @@ def _neighbour(section: Section, common: _Common) -> Neighbour:
         found,
         is_watched=section.take("failureDetectionMode", _is_watched, False),
         needs_near_next_hops=not found.is_internal and not is_multihop,
+        add_path=section.take("addPath", _add_path, AddPath.NONE),
         enforces_first_as=section.take("enforceFirstAS", _boolean, False) and not found.is_internal,
     )
     section.end()
@@ -446,6 +448,13 @@ def _next_hop_mode(raw: Any) -> NextHopMode:
         return NextHopMode(raw)
     except ValueError:
         raise ValueError(f"must be {', '.join(each.value for each in NextHopMode)}, not {raw!r}") from None
+
+
+def _add_path(raw: Any) -> AddPath:
+    words = {str(each.name).lower(): each for each in (AddPath.NONE, AddPath.RECEIVE, AddPath.SEND, AddPath.BOTH)}
+    if raw not in words:
+        raise ValueError(f"must be {', '.join(words)}, not {raw!r}")
+    return words[raw]
 
 
 def _origin(raw: Any) -> Origin:

@@ -41,6 +41,7 @@ from exabgp.bgp.message.notification import Notification, Notify
 from exabgp.bgp.message.open import Open
 from exabgp.bgp.message.open.asn import ASN
 from exabgp.bgp.message.open.capability import Capabilities, Negotiated
+from exabgp.bgp.message.open.capability.addpath import AddPath as AddPathCapability
 from exabgp.bgp.message.open.capability.capability import Capability
 from exabgp.bgp.message.open.capability.graceful import Graceful as GracefulCapability
 from exabgp.bgp.message.open.capability.refresh import REFRESH
@@ -62,6 +63,7 @@ from exabgp.bgp.message.update.attribute.generic import GenericAttribute
 from exabgp.bgp.message.update.eor import EOR
 from exabgp.bgp.message.update.nlri import INET
 from exabgp.bgp.message.update.nlri.cidr import CIDR
+from exabgp.bgp.message.update.nlri.qualifier import PathInfo
 from exabgp.bgp.neighbor import Neighbor
 from exabgp.logger import log as exabgp_log
 from exabgp.protocol.family import AFI, SAFI
@@ -79,7 +81,8 @@ from bgp.attributes_check import (
     judge,
 )
 from bgp.destination import DestinationV4, DestinationV6
-from bgp.export import NOTHING, Announcement, Exports
+from bgp.export import NOTHING, Announcement, Told
+from bgp.mesh import AddPath
 from bgp.message import (
     DEFAULT_LOCAL_PREF,
     Address,
@@ -93,11 +96,14 @@ from bgp.message import (
     Learned,
     Network,
     Notified,
+    Numbered,
     Opened,
     Origin,
+    Place,
     Received,
     Refresh,
     Refreshing,
+    dst_of,
     members,
 )
 from bgp.outgoing import Difference, difference
@@ -128,8 +134,8 @@ _MARKER = b"\xff" * 16
 _OPEN, _UPDATE, _NOTIFICATION, _KEEPALIVE, _REFRESH = 1, 2, 3, 4, 5
 _SHORTEST = {_OPEN: 29, _UPDATE: 23, _NOTIFICATION: 21, _KEEPALIVE: 19}
 _LONGEST_BYTES = 4096
-_ROOM_FOR_THE_REST = {4: 23 + 5, 6: 23 + 9 + 16 + 17}
-"""In an UPDATE: header and lengths, and one prefix, in IPv6 with its next hop."""
+_ROOM_FOR_THE_REST = {4: 23 + 9, 6: 23 + 9 + 16 + 21}
+"""In an UPDATE: header and lengths, and one prefix with a path's number, in IPv6 with its next hop."""
 _SPARE = frozenset({ATOMIC_AGGREGATE, AGGREGATOR})
 """Attributes that may be discarded (RFC 7606)."""
 
@@ -163,7 +169,8 @@ class Ends:
 
     ``versions`` are the families that are offered, none for that of the addresses. The next hop of what is announced is
     ``local_address``, in the other family ``other_address``. ``survives_notifications``: routes are to be kept over
-    them (RFC 8538). ``has_capabilities``: the peer knows what they are.
+    them (RFC 8538). ``add_path``: several paths a destination, in all families (RFC 7911). ``has_capabilities``: the
+    peer knows what they are.
     """
 
     local_address: Address
@@ -178,6 +185,7 @@ class Ends:
     versions: tuple[int, ...] = ()
     other_address: Address | None = None
     survives_notifications: bool = False
+    add_path: AddPath = AddPath.NONE
     has_capabilities: bool = True
 
     @property
@@ -204,7 +212,8 @@ class Packer:
     def pack(self, ends: Ends, negotiated: Any, what: Difference, versions: frozenset[int]) -> tuple[bytes, ...]:
         """The UPDATEs that say so, of these families."""
         hops = ends.local_address, ends.other_address
-        alike = (hops, ends.local_as, ends.is_internal, negotiated.asn4, negotiated.msg_size, versions)
+        numbered = _numbered(negotiated, versions)
+        alike = (hops, ends.local_as, ends.is_internal, negotiated.asn4, negotiated.msg_size, versions, numbered)
         known = self._packed.get(alike)
         if known is not None and known[0] == what:
             return known[1]
@@ -217,19 +226,21 @@ def _pack(ends: Ends, negotiated: Any, what: Difference, versions: frozenset[int
     rib = OutgoingRIB(False, [_FAMILIES[version] for version in versions])
     own = {version: str(ends.next_hop(version)) for version in versions}
     packed: dict[tuple[Announcement, int], Any] = {}
-    for dst in what.withdrawn:
+    for place in what.withdrawn:
+        dst = dst_of(place)
         if dst.version in own:
-            rib.del_from_rib(Change(_nlri(dst, own[dst.version]), ExaAttributes()))
-    for dst, announcement in what.announced:
+            rib.del_from_rib(Change(_nlri(place, own[dst.version]), ExaAttributes()))
+    for place, announcement in what.announced:
+        dst = dst_of(place)
         if dst.version in own:
             hop = str(announcement.next_hop or own[dst.version])
             alike = announcement, dst.version
             if alike not in packed:
                 packed[alike] = _fitting(announcement, dst.version, hop, ends, negotiated)
             if packed[alike] is None:
-                rib.del_from_rib(Change(_nlri(dst, hop), ExaAttributes()))
+                rib.del_from_rib(Change(_nlri(place, hop), ExaAttributes()))
             else:
-                rib.add_to_rib(Change(_nlri(dst, hop), packed[alike]), True)
+                rib.add_to_rib(Change(_nlri(place, hop), packed[alike]), True)
     for update in rib.updates(True):
         yield from update.messages(negotiated)
 
@@ -252,8 +263,11 @@ def _size_bytes(announcement: Announcement) -> int:
     return sum(len(each.value) + 4 for each in announcement.carried) + 4 * (len(numbers) + communities) + 64
 
 
-def _nlri(dst: Network, next_hop: str) -> Any:
+def _nlri(place: Place, next_hop: str) -> Any:
+    dst = dst_of(place)
     nlri = INET(*_FAMILIES[dst.version], Action.ANNOUNCE)
+    if isinstance(place, Numbered):
+        nlri.path_info = PathInfo(packed=place.path_id.to_bytes(4, "big"))
     nlri.cidr = CIDR(dst.network_address.packed, dst.prefixlen)
     nlri.nexthop = IP.create(next_hop)
     return nlri
@@ -339,11 +353,11 @@ class Codec:
             code, subcode, data = *_HARD_RESET, bytes((code, subcode)) + data
         return bytes(Notify(code, subcode, data[: self._negotiated.msg_size - _SHORTEST[_NOTIFICATION]]).message())
 
-    def updates(self, before: Exports, after: Exports) -> tuple[bytes, ...]:
+    def updates(self, before: Told, after: Told) -> tuple[bytes, ...]:
         """The UPDATEs that turn what was announced into what is to be. Only once the peer's OPEN was read."""
         return self._packer.pack(self._ends, self._negotiated, difference(before, after), self._versions)
 
-    def refreshed(self, sent: Exports, version: int) -> tuple[bytes, ...]:
+    def refreshed(self, sent: Told, version: int) -> tuple[bytes, ...]:
         """All of one family once more, between brackets where both sides know them."""
         every = difference(NOTHING, sent)
         again = self._packer.pack(self._ends, self._negotiated, every, self._versions & {version})
@@ -422,8 +436,10 @@ class Codec:
         yield self._opened(received) if fault is None else fault
 
     def _negotiate(self, received: Any) -> None:
-        self._negotiated.received(received)
         theirs = received.capabilities
+        if Capability.CODE.ADD_PATH in theirs:
+            _forget_nonsense(theirs[Capability.CODE.ADD_PATH])
+        self._negotiated.received(received)
         if Capability.CODE.FOUR_BYTES_ASN in theirs:
             self._negotiated.peer_as = ASN(theirs[Capability.CODE.FOUR_BYTES_ASN])
         if Capability.CODE.MULTIPROTOCOL not in theirs or not self._ends.has_capabilities:
@@ -457,6 +473,7 @@ class Codec:
             capabilities=tuple(_capability_words(received.capabilities, graceful)),
             can_refresh=bool(self._negotiated.refresh != REFRESH.ABSENT),
             versions=self._versions,
+            many_paths=_numbered(self._negotiated, self._versions),
         )
 
     def _graceful(self, offered: Any) -> Graceful | None:
@@ -564,6 +581,9 @@ def _open(ends: Ends, neighbor: Any) -> Any:
         capabilities[Capability.CODE.GRACEFUL_RESTART] = GracefulCapability().set(
             flags, ends.restart_time_s, [(*_FAMILIES[version], forwarding) for version in ends.spoken]
         )
+    if ends.add_path:
+        families = [_FAMILIES[version] for version in ends.spoken]
+        capabilities[Capability.CODE.ADD_PATH] = AddPathCapability(families, int(ends.add_path))
     return _open_with(ends, capabilities)
 
 
@@ -596,11 +616,24 @@ def _capability_words(theirs: Any, graceful: Graceful | None) -> Iterator[str]:
         yield "restart-able" if graceful.is_able else "restart-aware"
     if Capability.CODE.FOUR_BYTES_ASN in theirs:
         yield "AS4"
-    if Capability.CODE.ADD_PATH in theirs:
+    directions = set(theirs.get(Capability.CODE.ADD_PATH, {}).values())
+    if directions & {AddPath.RECEIVE, AddPath.BOTH}:
         yield "add-path-rx"
+    if directions & {AddPath.SEND, AddPath.BOTH}:
         yield "add-path-tx"
     if Capability.CODE.EXTENDED_MESSAGE in theirs:
         yield "ext-messages"
+
+
+def _forget_nonsense(offered: Any) -> None:
+    """RFC 7911, 4: a family with another value than these counts as not named."""
+    for family in [family for family, value in offered.items() if not AddPath.RECEIVE <= value <= AddPath.BOTH]:
+        del offered[family]
+
+
+def _numbered(negotiated: Any, versions: frozenset[int]) -> frozenset[int]:
+    """The families in which what we send has path numbers."""
+    return frozenset(version for version in versions if negotiated.addpath.send(*_FAMILIES[version]))
 
 
 def _joined(withdrawn: bytes, attributes: bytes, nlri: bytes) -> bytes:
@@ -613,21 +646,21 @@ def _counted(field: bytes) -> bytes:
 
 def _learned(update: Any, faults: tuple[str, ...], carried: tuple[Carried, ...], *, is_void: bool) -> Iterator[Learned]:
     """One value per next hop; withdrawals go first. ``is_void``: its routes count as withdrawn (RFC 7606)."""
-    withdrawn: list[Network] = []
+    withdrawn: list[Place] = []
     by_next_hop: dict[Any, list[Any]] = {}
     for nlri in update.nlris:
         if nlri.action == Action.WITHDRAW:
-            withdrawn.append(_network(nlri))
+            withdrawn.append(_place(nlri))
         else:
             by_next_hop.setdefault(nlri.nexthop.ton() if nlri.nexthop.afi else b"", []).append(nlri)
     if is_void or Attribute.CODE.INTERNAL_TREAT_AS_WITHDRAW in update.attributes:
-        withdrawn += [_network(nlri) for nlris in by_next_hop.values() for nlri in nlris]
+        withdrawn += [_place(nlri) for nlris in by_next_hop.values() for nlri in nlris]
         by_next_hop = {}
     if withdrawn or faults or not by_next_hop:
         yield Learned(withdrawn=tuple(withdrawn), faults=faults)
     for packed, nlris in _without_link_local(by_next_hop).items():
         attributes = _incoming(update.attributes, ip_address(packed) if packed else None, carried)
-        yield Learned(announced=tuple(_network(nlri) for nlri in nlris), attributes=attributes)
+        yield Learned(announced=tuple(map(_place, nlris)), attributes=attributes)
 
 
 def _without_link_local(by_next_hop: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
@@ -635,6 +668,13 @@ def _without_link_local(by_next_hop: dict[Any, list[Any]]) -> dict[Any, list[Any
     if len(by_next_hop) < 2:
         return by_next_hop
     return {packed: nlris for packed, nlris in by_next_hop.items() if packed[:2] != b"\xfe\x80"}
+
+
+def _place(nlri: Any) -> Place:
+    network = _network(nlri)
+    if nlri.path_info is PathInfo.NOPATH:
+        return network
+    return Numbered(network, int.from_bytes(nlri.path_info.pack(), "big"))
 
 
 def _network(nlri: Any) -> Network:

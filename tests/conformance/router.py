@@ -29,7 +29,7 @@ INTERNAL, EXTERNAL, OBSERVER, CLIENT = "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0
 NEAR, SIGNED, RESTARTING, DIALLED = "10.0.0.6", "10.0.0.7", "10.0.0.8", "10.0.0.9"
 TIMED = tuple(f"10.0.0.{number}" for number in range(31, 41))
 """For what takes seconds, side by side."""
-OTHER_INTERNAL, OTHER_CLIENT, FAR_HOPS = "10.0.0.41", "10.0.0.42", "10.0.0.43"
+OTHER_INTERNAL, OTHER_CLIENT, FAR_HOPS, MANY = (f"10.0.0.{number}" for number in range(41, 45))
 INSIDE = (INTERNAL, CLIENT, OTHER_INTERNAL, OTHER_CLIENT)
 PASSWORD = "opensesame"
 BOTH = ["ipv4", "ipv6"]
@@ -45,6 +45,7 @@ NEIGHBOURS: tuple[Mapping[str, Any], ...] = (
     {"peerIP": OTHER_INTERNAL, "asNumber": AS, "export": "all"},
     {"peerIP": OTHER_CLIENT, "asNumber": AS, "reflectorClient": True, "export": "all"},
     {"peerIP": FAR_HOPS, "asNumber": 65043, "multihop": True, "enforceFirstAS": True},
+    {"peerIP": MANY, "asNumber": 65044, "families": BOTH, "export": "all", "addPath": "both"},
     *({"peerIP": address, "asNumber": 65000 + int(address.rpartition(".")[2])} for address in TIMED),
 )
 CONFIG: Mapping[str, Any] = {
@@ -153,7 +154,7 @@ class Router:
 @contextmanager
 def running(folder: Path) -> Iterator[Router]:
     with far_side() as far, open(f"/proc/{far.holder.pid}/ns/net") as namespace:
-        for address in (*TIMED, OTHER_INTERNAL, OTHER_CLIENT, FAR_HOPS):
+        for address in (*TIMED, OTHER_INTERNAL, OTHER_CLIENT, FAR_HOPS, MANY):
             far.run("ip", "addr", "add", f"{address}/24", "dev", "far")
         router = Router(folder, far, Elsewhere(namespace))
         try:

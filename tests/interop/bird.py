@@ -17,6 +17,7 @@ router id {router_id};
 protocol device {{ }}
 protocol direct {{ {channel}; }}
 protocol static blocks {{ {channel}; {routes} }}
+protocol static beside {{ {channel} {{ preference 100; }}; {beside} }}
 filter ours_out {{ if source != RTS_STATIC then reject; {export} }}
 protocol bgp ours {{
   local {address} as {local_as};
@@ -42,6 +43,7 @@ class Bird:
     routes: tuple[str, ...] = ()
     more: str = ""
     export: str = "accept;"
+    beside: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self, *, restarts: bool = False) -> None:
@@ -72,6 +74,7 @@ class Bird:
             hold=self.hold,
             more=self.more,
             export=self.export,
+            beside=self.beside,
             channel="ipv6" if ":" in self.address else "ipv4",
             ours="fd00::1" if ":" in self.address else "10.0.0.1",
             multihop="" if "multihop" in self.more else "multihop;",

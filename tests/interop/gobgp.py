@@ -36,6 +36,7 @@ CONFIGURATION = """
       afi-safi-name = "{family}-unicast"
     [neighbors.afi-safis.mp-graceful-restart.config]
       enabled = true
+    {last}
 """
 
 
@@ -49,6 +50,7 @@ class GoBGP:
     routes: tuple[str, ...] = ()
     config: str = ""
     more: str = ""
+    last: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> None:
@@ -64,6 +66,7 @@ class GoBGP:
                 family=self.family,
                 config=self.config,
                 more=self.more,
+                last=self.last,
             )
         )
         command = [PROGRAM, "-f", str(configuration), "--api-hosts", f"unix://{self.folder}/api", "--pprof-disable"]

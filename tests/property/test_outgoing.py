@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_netw
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgp.export import NOTHING, Announcement, Exports
+from bgp.export import NOTHING, Announcement, Told
 from bgp.mesh import Kind, Neighbour
-from bgp.message import Attributes
-from bgp.outgoing import TRIM_AT, Difference, Outgoing, Table, difference
+from bgp.message import Attributes, Numbered, Place, dst_of
+from bgp.outgoing import TRIM_AT, Difference, Outgoing, Table, TableFor, difference
 from bgp.passing import CLOSED, Policy, Winner
 
 Network = IPv4Network | IPv6Network
@@ -33,13 +33,46 @@ winners = st.builds(
     st.sampled_from(NEIGHBOURS),
     st.just(IPv4Address("10.0.0.99")),
     st.builds(Attributes, st.just(ip_address("10.0.0.9")), st.sampled_from((100, 200))),
+    st.sampled_from((0, 1)),
 )
+ALL_PATHS = {"n3": frozenset({4}), "n5": frozenset({4}), "n7": frozenset({4})}
+"""Who is told of every path; the others of the best alone."""
+
+
+def _source_of(winner: Winner) -> tuple[str, int]:
+    return winner.neighbour.name, winner.path_id
+
+
+def told_to(outgoing: Outgoing, neighbour: Neighbour) -> Told:
+    return outgoing.to(neighbour, ALL_PATHS.get(neighbour.name, frozenset()))
+
+
+def without_numbers(told: Told) -> list[str]:
+    """They are given in the order in which paths come."""
+    return sorted(f"{dst_of(place)} {announcement}" for place, announcement in told.items())
 
 
 @dataclass(frozen=True)
 class Learn:
+    """``winners``: the accepted paths, the best first."""
+
     dst: Network
-    winner: Winner | None
+    winners: list[Winner]
+
+
+class Known:
+    """The accepted paths of every destination."""
+
+    def __init__(self) -> None:
+        self.best: dict[Network, Winner] = {}
+        self.others: dict[Network, tuple[Winner, ...]] = {}
+
+    def learn(self, step: Learn) -> None:
+        self.best = {dst: each for dst, each in self.best.items() if dst != step.dst}
+        self.others = {dst: each for dst, each in self.others.items() if dst != step.dst}
+        if step.winners:
+            self.best[step.dst], *others = step.winners
+            self.others |= {step.dst: tuple(others)} if others else {}
 
 
 @dataclass(frozen=True)
@@ -54,7 +87,7 @@ class Ask:
 
 
 steps = st.lists(
-    st.builds(Learn, st.sampled_from(DESTINATIONS), st.none() | winners)
+    st.builds(Learn, st.sampled_from(DESTINATIONS), st.lists(winners, max_size=3, unique_by=_source_of))
     | st.builds(Announce, st.frozensets(st.sampled_from(DESTINATIONS), max_size=2), st.sampled_from(POLICIES))
     | st.builds(Ask, st.sampled_from(NEIGHBOURS)),
     max_size=25,
@@ -63,36 +96,37 @@ steps = st.lists(
 
 @given(steps)
 def test_step_by_step_is_as_all_at_once(steps: list[Learn | Announce | Ask]) -> None:
-    outgoing, known, last = Outgoing(), dict[Network, Winner](), Announce(frozenset(), CLOSED)
+    outgoing, known, last = Outgoing(), Known(), Announce(frozenset(), CLOSED)
     for step in steps:
         match step:
-            case Learn(dst, winner):
-                known = {**known, dst: winner} if winner else {each: known[each] for each in known if each != dst}
-                outgoing.learn(known, [dst])
+            case Learn(dst):
+                known.learn(step)
+                outgoing.learn(known.best, [dst], known.others)
             case Announce():
                 last = step
                 outgoing.announce(own(last), last.policy)
             case Ask(neighbour):
-                outgoing.to(neighbour)
+                told_to(outgoing, neighbour)
     afresh = Outgoing()
     afresh.announce(own(last), last.policy)
-    afresh.learn(known, known)
+    afresh.learn(known.best, known.best, known.others)
     for each in NEIGHBOURS:
-        told = outgoing.to(each)
-        assert dict(told) == dict(afresh.to(each))
-        assert told is outgoing.to(each)
-        assert not [dst for dst in told if dst not in last.blocks and known[dst].neighbour == each]
+        told = told_to(outgoing, each)
+        assert without_numbers(told) == without_numbers(told_to(afresh, each))
+        assert told is told_to(outgoing, each)
+        if each.name not in ALL_PATHS:
+            assert not [dst for dst in told if dst not in last.blocks and known.best[dst].neighbour == each]
 
 
 @given(steps)
 def test_the_differences_that_a_neighbour_is_sent_add_up(steps: list[Learn | Announce | Ask]) -> None:
     """Whenever it is sent one, also after it missed many, and whatever became of the tables meanwhile."""
-    outgoing, known = Outgoing(), dict[Network, Winner]()
-    sent: dict[str, Exports] = {each.name: NOTHING for each in NEIGHBOURS}
-    has: dict[str, dict[Network, Announcement]] = {each.name: {} for each in NEIGHBOURS}
+    outgoing, known = Outgoing(), Known()
+    sent: dict[str, Told] = {each.name: NOTHING for each in NEIGHBOURS}
+    has: dict[str, dict[Place, Announcement]] = {each.name: {} for each in NEIGHBOURS}
 
     def send(to: Neighbour) -> None:
-        told = outgoing.to(to)
+        told = told_to(outgoing, to)
         what = difference(sent[to.name], told)
         for dst in what.withdrawn:
             has[to.name].pop(dst, None)
@@ -103,15 +137,38 @@ def test_the_differences_that_a_neighbour_is_sent_add_up(steps: list[Learn | Ann
 
     for step in steps:
         match step:
-            case Learn(dst, winner):
-                known = {**known, dst: winner} if winner else {each: known[each] for each in known if each != dst}
-                outgoing.learn(known, [dst])
+            case Learn(dst):
+                known.learn(step)
+                outgoing.learn(known.best, [dst], known.others)
             case Announce():
                 outgoing.announce(own(step), step.policy)
             case Ask(neighbour):
                 send(neighbour)
     for each in NEIGHBOURS:
         send(each)
+
+
+def test_a_path_keeps_its_number_while_others_come_and_go() -> None:
+    outgoing, dst = Outgoing(), DESTINATIONS[1]
+    outgoing.announce({}, POLICIES[0])
+    hearer, every = NEIGHBOURS[4], frozenset({4})
+    a, b, c = (Winner(each, IPv4Address("10.0.0.99"), Attributes(ME, med=1)) for each in NEIGHBOURS[:3])
+
+    def sources() -> dict[int, str]:
+        table = outgoing.to(hearer, every)
+        assert isinstance(table, TableFor)
+        return {place.path_id: table.table.source_of[place] for place in table if isinstance(place, Numbered)}
+
+    outgoing.learn({dst: a}, [dst], {dst: (b,)})
+    assert sources() == {1: "n2", 2: "n3"}
+    outgoing.learn({dst: b}, [dst], {dst: (a,)})
+    assert sources() == {1: "n2", 2: "n3"}
+    outgoing.learn({dst: b}, [dst])
+    assert sources() == {2: "n3"}
+    outgoing.learn({dst: c}, [dst], {dst: (b,)})
+    assert sources() == {1: "n4", 2: "n3"}
+    outgoing.learn({}, [dst])
+    assert sources() == {}
 
 
 def test_changes_are_noted_for_as_long_as_somebody_missed_them() -> None:

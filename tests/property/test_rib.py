@@ -12,7 +12,7 @@ from bgp.accept import Own, refusal
 from bgp.best import Candidate, equally_good, next_hops
 from bgp.learned import LearnedRoute, Network
 from bgp.mesh import Kind, Neighbour
-from bgp.message import Attributes, Learned, Origin
+from bgp.message import Attributes, Learned, Numbered, Origin, Place
 from bgp.ownership import Ownership, ownership
 from bgp.rib import FOREVER, Rib
 from tests.unit.bgp.cluster import affinity, block, node
@@ -49,10 +49,10 @@ class Naive:
     """Every path in the order it came, and nothing derived from them."""
 
     view: Ownership = field(default_factory=Ownership)
-    paths: dict[tuple[str, Network], Attributes] = field(default_factory=dict)
-    stale: dict[tuple[str, Network], float] = field(default_factory=dict)
+    paths: dict[tuple[str, Place], Attributes] = field(default_factory=dict)
+    stale: dict[tuple[str, Place], float] = field(default_factory=dict)
 
-    def of(self, name: str) -> list[tuple[str, Network]]:
+    def of(self, name: str) -> list[tuple[str, Place]]:
         return [key for key in self.paths if key[0] == name]
 
     def learn(self, name: str, learned: Learned) -> None:
@@ -64,7 +64,7 @@ class Naive:
                 self.paths[name, dst] = learned.attributes
                 self.stale.pop((name, dst), None)
 
-    def remove(self, key: tuple[str, Network]) -> None:
+    def remove(self, key: tuple[str, Place]) -> None:
         self.paths.pop(key, None)
         self.stale.pop(key, None)
 
@@ -82,10 +82,12 @@ class Naive:
 
     def best(self) -> dict[Network, LearnedRoute]:
         accepted: dict[Network, list[Candidate]] = {}
-        for (name, dst), attributes in self.paths.items():
+        for (name, place), attributes in self.paths.items():
+            dst, path_id = place if isinstance(place, Numbered) else (place, 0)
             who = next(each for each in NEIGHBOURS if each.name == name)
             if refusal(dst, attributes, neighbour=who, own=Own(ME), ownership=self.view) is None:
-                candidate = Candidate(name, attributes, who.is_internal, IPv4Address(int(who.address)), who.address)
+                router_id = IPv4Address(int(who.address))
+                candidate = Candidate(name, attributes, who.is_internal, router_id, who.address, path_id)
                 accepted.setdefault(dst, []).append(candidate)
         chosen = {dst: equally_good(candidates) for dst, candidates in accepted.items()}
         return {dst: LearnedRoute(dst, next_hops(best), best[0].peer) for dst, best in chosen.items()}
@@ -99,7 +101,8 @@ attributes = st.builds(
     origin=st.sampled_from(Origin),
     med=st.integers(0, 1),
 )
-some = st.lists(st.sampled_from(DESTINATIONS), max_size=6).map(tuple)
+PLACES = [*DESTINATIONS, *(Numbered(dst, number) for dst in DESTINATIONS[1:3] for number in (1, 2))]
+some = st.lists(st.sampled_from(PLACES), max_size=6).map(tuple)
 names = st.sampled_from([each.name for each in NEIGHBOURS])
 learned = st.builds(Learned, withdrawn=some, announced=some, attributes=attributes)
 events = st.one_of(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bgp.filters import read
-from bgp.mesh import Kind, Neighbour, NextHopMode, name_of
+from bgp.mesh import AddPath, Kind, Neighbour, NextHopMode, name_of
 from tests.speakers import Station, World, all_established, until
 from tests.virtual_time import virtually
 
@@ -32,6 +32,7 @@ EDITS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "the hold time": ({"hold_time_s": 90}, RENEWED),
     "that notifications are survived": ({"survives_notifications": True}, RENEWED),
     "the greatest number of prefixes": ({"max_prefixes": 9}, KEPT),
+    "how many paths are taken and sent": ({"add_path": AddPath.BOTH}, RENEWED),
     "how near its next hops are": ({"needs_near_next_hops": True}, KEPT),
     "that its paths begin with its AS": ({"enforces_first_as": True}, KEPT),
     "that BFD watches it": ({"is_watched": True}, KEPT),

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 from bgp.learned import Delta
 from bgp.mesh import Kind, Neighbour
-from bgp.message import Attributes, Learned
+from bgp.message import Attributes, Learned, Numbered
 from bgp.ownership import Ownership, ownership
 from bgp.rib import FOREVER, Rib
 from tests.unit.bgp.cluster import affinity, block, node
@@ -217,6 +217,28 @@ def test_every_accepted_path_can_be_shown_the_best_first() -> None:
     announce(rib, OTHER_TOR, "192.0.2.0/24", local_pref=200)
     ((dst, candidates),) = rib.paths()
     assert (str(dst), [each.peer for each in candidates]) == ("192.0.2.0/24", [OTHER_TOR.name, TOR.name])
+
+
+def test_of_one_neighbours_paths_the_best_is_used_and_the_others_are_kept_where_somebody_hears_them() -> None:
+    rib, dst = rib_with(TOR), ip_network("192.0.2.0/24")
+    for number, med in ((1, 9), (2, 5), (3, 7)):
+        hop = ip_address(f"10.0.0.{number}0")
+        rib.learn(TOR.name, Learned(announced=(Numbered(dst, number),), attributes=Attributes(hop, med=med)))
+    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.20 from Global_10_0_0_250"]
+    assert (rib.winners[dst].path_id, rib.others, rib.tally(TOR.name).received) == (2, {}, 3)
+    rib.keep_others(True)
+    assert lines(rib.changes()) == []
+    assert rib.won_anew() == {dst}
+    assert [each.path_id for each in rib.others[dst]] == [1, 3]
+    rib.learn(TOR.name, Learned(withdrawn=(Numbered(dst, 2),)))
+    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.30 from Global_10_0_0_250"]
+    rib.mark(TOR.name)
+    rib.learn(TOR.name, Learned(announced=(Numbered(dst, 1),), attributes=Attributes(ip_address("10.0.0.10"))))
+    assert rib.sweep(TOR.name) == 1
+    assert lines(rib.changes()) == ["192.0.2.0/24 via 10.0.0.10 from Global_10_0_0_250"]
+    rib.drop(TOR.name)
+    rib.changes()
+    assert (rib.winners, rib.others) == ({}, {})
 
 
 def test_a_next_hop_behind_another_router_is_refused_from_who_is_next_to_us() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bgp.export import Announcement
 from bgp.filters import Circumstances, Filter, Verdict, screen
-from bgp.mesh import NextHopMode
+from bgp.mesh import AddPath, NextHopMode
 from bgp.message import Attributes
 from bgp.section import BadConfig
 from bgp.speaker_config import SpeakerConfig, read
@@ -87,6 +87,16 @@ def test_next_hops_of_another_as_must_be_near_unless_the_file_says_otherwise(
     peer = {"peerIP": "10.0.0.2", "asNumber": 65001, "enforceFirstAS": True, **more}
     (found,) = read(json.dumps({"asNumber": 65000, "routerID": "10.0.0.1", "neighbours": [peer]})).neighbours
     assert (found.needs_near_next_hops, found.enforces_first_as) == (needs_near, not found.is_internal)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("none", AddPath.NONE), ("receive", AddPath.RECEIVE), ("send", AddPath.SEND), ("both", AddPath.BOTH)],
+)
+def test_how_many_paths_are_taken_and_sent_is_a_word(word: str, expected: AddPath) -> None:
+    peer = {"peerIP": "10.0.0.2", "asNumber": 65001, "addPath": word}
+    (found,) = read(json.dumps({"asNumber": 65000, "routerID": "10.0.0.1", "neighbours": [peer]})).neighbours
+    assert found.add_path is expected
 
 
 def test_yaml_and_json_say_the_same() -> None:
