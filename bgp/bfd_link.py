@@ -16,7 +16,6 @@ from bgp.bfd.watch import (
     LONGEST_LINE_BYTES,
     VERSION,
     Hello,
-    Malformed,
     Message,
     SessionStatus,
     Watch,
@@ -24,6 +23,7 @@ from bgp.bfd.watch import (
     from_line,
     to_line,
 )
+from bgp.json_lines import Malformed
 from bgp.kept_line import KeptLine, Talk
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+from bgp.json_lines import Malformed
 from bgp.learned import (
     LONGEST_LINE_BYTES,
     VERSION,
@@ -24,7 +25,6 @@ from bgp.learned import (
     Hello,
     InSync,
     LearnedRoute,
-    Malformed,
     Message,
     Network,
     Snapshot,

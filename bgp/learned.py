@@ -11,10 +11,11 @@ Both sides refuse a ``hello`` of another version. Lines are UTF-8, one JSON obje
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
+
+from bgp.json_lines import Language
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -69,22 +70,6 @@ class Confirmed:
 Message = Hello | Snapshot | Delta | InSync | Confirmed
 
 
-class Malformed(ValueError):
-    """The other side sent what this version does not understand: close the connection and dial again."""
-
-
-def to_line(message: Message) -> bytes:
-    return json.dumps(_to_json(message), separators=(",", ":")).encode() + b"\n"
-
-
-def from_line(line: bytes) -> Message:
-    """Raises Malformed."""
-    try:
-        return _from_json(json.loads(line))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Malformed(f"{error}: {line[:120]!r}") from None
-
-
 def _to_json(message: Message) -> dict[str, Any]:
     match message:
         case Hello(version):
@@ -125,3 +110,7 @@ def _route_to_json(route: LearnedRoute) -> list[Any]:
 def _route_from_json(raw: list[Any]) -> LearnedRoute:
     dst, next_hops, peer = raw
     return LearnedRoute(ip_network(dst), tuple(ip_address(hop) for hop in next_hops), str(peer))
+
+
+_LANGUAGE: Language[Message] = Language(_to_json, _from_json)
+to_line, from_line = _LANGUAGE.to_line, _LANGUAGE.from_line

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bgp.json_lines import Malformed
 from bgp.kept_line import KeptLine, Talk
 from bgp.learned import (
     LONGEST_LINE_BYTES,
@@ -19,7 +20,6 @@ from bgp.learned import (
     VERSION,
     Confirmed,
     Hello,
-    Malformed,
     Message,
     from_line,
     to_line,

@@ -15,13 +15,13 @@ from bgp.bfd.watch import (
     LONGEST_LINE_BYTES,
     VERSION,
     Hello,
-    Malformed,
     Message,
     SessionStatus,
     Watches,
     from_line,
     to_line,
 )
+from bgp.json_lines import Malformed
 
 _MOST = 16
 _AT_ONCE_BYTES = 1 << 16

@@ -10,12 +10,12 @@ Both sides refuse a ``hello`` of another version. Lines are UTF-8, one JSON obje
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from bgp.bfd.packet import State
+from bgp.json_lines import Language
 
 Address = IPv4Address | IPv6Address
 
@@ -66,22 +66,6 @@ class SessionStatus:
 Message = Hello | Watches | SessionStatus
 
 
-class Malformed(ValueError):
-    """The other side sent what this version does not understand: close the connection."""
-
-
-def to_line(message: Message) -> bytes:
-    return json.dumps(_to_json(message), separators=(",", ":")).encode() + b"\n"
-
-
-def from_line(line: bytes) -> Message:
-    """Raises Malformed."""
-    try:
-        return _from_json(json.loads(line))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Malformed(f"{error}: {line[:120]!r}") from None
-
-
 def _to_json(message: Message) -> dict[str, Any]:
     match message:
         case Hello(version):
@@ -123,3 +107,7 @@ def _from_json(raw: Any) -> Message:
             )
         case other:
             raise ValueError(f"unknown message type {other!r}")
+
+
+_LANGUAGE: Language[Message] = Language(_to_json, _from_json)
+to_line, from_line = _LANGUAGE.to_line, _LANGUAGE.from_line

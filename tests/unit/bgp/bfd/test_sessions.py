@@ -8,7 +8,8 @@ from ipaddress import ip_address
 from bgp.bfd.packet import Control, State, decode, encode
 from bgp.bfd.session import Change, Timing
 from bgp.bfd.sessions import Sessions, Watched
-from bgp.bfd.watch import Hello, Malformed, SessionStatus, Watch, Watches, from_line, to_line
+from bgp.bfd.watch import Hello, SessionStatus, Watch, Watches, from_line, to_line
+from bgp.json_lines import Malformed
 
 A, B = Watch(ip_address("10.0.0.2"), ip_address("10.0.0.1")), Watch(ip_address("fd00::2"))
 
