@@ -14,13 +14,27 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from bgp import unix_server, way_out
-from bgp.status import BANNER, SpeakerStatus, answer
+from bgp.status import BANNER, SpeakerStatus, WayOut, answer
 from bgp.transport import Address
 
 log = logging.getLogger(__name__)
 
 LONGEST_COMMAND_BYTES = 1024
 _KERNEL_TABLE = Path("/proc/net/route")
+
+
+def kernels_way_out() -> WayOut:
+    """As the kernel's table is now."""
+    table = way_out.read_table(_KERNEL_TABLE.read_text())
+
+    def find(address: Address) -> tuple[str, Address | None] | None:
+        return way_out.find(address, table) if isinstance(address, IPv4Address) else None
+
+    return find
+
+
+def nowhere(_: Address) -> None:
+    return None
 
 
 def serving(path: Path, status: Callable[[], SpeakerStatus]) -> AbstractAsyncContextManager[None]:
@@ -34,10 +48,6 @@ async def _talk(
 ) -> None:
     writer.write(BANNER.encode())
     while line := await reader.readline():
-        table = way_out.read_table(_KERNEL_TABLE.read_text()) if b"route" in line else ()
-
-        def find(address: Address, table: tuple[way_out.KernelRoute, ...] = table) -> tuple[str, Address | None] | None:
-            return way_out.find(address, table) if isinstance(address, IPv4Address) else None
-
+        find = kernels_way_out() if b"route" in line else nowhere
         writer.write(answer(line.decode("utf-8", "replace"), status(), find).encode())
         await writer.drain()

@@ -19,7 +19,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,13 +29,14 @@ from typing import Any, Protocol
 
 from setproctitle import setproctitle
 
-from bgp import bird_socket, control, looking_glass, metrics, metrics_server
+from bgp import bird_socket, control, looking_glass, metrics, metrics_server, node_status
 from bgp.bfd.watch import SOCKET_NAME as BFD_SOCKET_NAME
 from bgp.bfd_link import BfdLink
 from bgp.export import NOTHING, Exports
 from bgp.felix_link import FelixLink
 from bgp.learned import SOCKET_PATH, InSync, Network
 from bgp.mesh import ListenAt, Mesh
+from bgp.node_reports import NodeReports
 from bgp.recovery import RESTART_TIME_S
 from bgp.remembered import FileMemory, Memory, Remembered
 from bgp.report import report
@@ -230,6 +231,8 @@ class Daemon:
             for kind in KINDS:
                 following = follow(self._store, kind, self._take, random=self._chance, on_trouble=self._note_trouble)
                 tasks.create_task(following, name=f"follow {kind}")
+            reports = NodeReports(self._store, self._config.node, self._answer, wall=self._wall)
+            tasks.create_task(reports.run(chance=self._chance), name="node reports")
             if self._config.metrics_port:
                 serving = metrics_server.serve(self._metrics, self._config.metrics_port)
                 tasks.create_task(serving, name="metrics")
@@ -423,6 +426,12 @@ class Daemon:
             waiting=self._waits_for(),
             recovery_time_s=int(RESTART_TIME_S),
         )
+
+    def _answer(self, classes: Collection[str], before: Mapping[str, Any]) -> dict[str, Any]:
+        """To who asks by a CalicoNodeStatus."""
+        speakers = {version: self.status(version) for version in (4, 6)}
+        find = bird_socket.kernels_way_out() if "Routes" in classes else bird_socket.nowhere
+        return node_status.answer(classes, speakers, find, before=before)
 
     def _whole_status(self) -> dict[str, Any]:
         unreadable = [in_words(key, why) for key, why in sorted(self._unreadable.items())]

@@ -118,7 +118,7 @@ _HEADER = (2002, "name     proto    table    state  since       info")
 
 def _protocols(status: SpeakerStatus) -> Lines:
     yield _HEADER
-    yield 1002, _row(STATIC, "Static", "up", _since(status, status.started_wall), "")
+    yield 1002, _row(STATIC, "Static", "up", since(status, status.started_wall), "")
     for peer in status.peers:
         yield 1002, _peer_row(status, peer)
 
@@ -143,7 +143,7 @@ def _row(name: str, protocol: str, state: str, since: str, info: str) -> str:
 
 def _peer_row(status: SpeakerStatus, peer: PeerStatus) -> str:
     info = f"{state_word(peer):<14}{peer.unbuilt or trouble_words(peer.trouble)}"
-    return _row(peer.name, "BGP", _is_up(peer), _since(status, peer.since_wall), info)
+    return _row(peer.name, "BGP", _is_up(peer), since(status, peer.since_wall), info)
 
 
 def _is_up(peer: PeerStatus) -> str:
@@ -158,7 +158,8 @@ def state_word(peer: PeerStatus) -> str:
     return "Passive" if peer.is_passive and peer.state in (State.IDLE, State.ACTIVE) else peer.state.value
 
 
-def _since(status: SpeakerStatus, then_wall: datetime) -> str:
+def since(status: SpeakerStatus, then_wall: datetime) -> str:
+    """The time of day, or of long ago the date."""
     is_recent = status.now_wall - then_wall <= _TIME_OF_DAY_FOR
     return then_wall.strftime("%H:%M:%S" if is_recent else "%Y-%m-%d")
 
@@ -270,9 +271,9 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _status(status: SpeakerStatus) -> Lines:
     yield 1000, f"BIRD {VERSION}"
     yield 1011, f"Router ID is {status.router_id or '0.0.0.0'}"
-    yield 1011, f"Current server time is {_moment(status.now_wall)}"
-    yield 1011, f"Last reboot on {_moment(status.started_wall)}"
-    yield 1011, f"Last reconfiguration on {_moment(status.configured_wall)}"
+    yield 1011, f"Current server time is {moment(status.now_wall)}"
+    yield 1011, f"Last reboot on {moment(status.started_wall)}"
+    yield 1011, f"Last reconfiguration on {moment(status.configured_wall)}"
     if status.waiting:
         yield 1011, f"Waiting: {status.waiting}"
     if status.strangers:
@@ -283,7 +284,8 @@ def _status(status: SpeakerStatus) -> Lines:
         yield 24, f"  Wait timer is {status.recovery_left_s}/{status.recovery_time_s}"
 
 
-def _moment(wall: datetime) -> str:
+def moment(wall: datetime) -> str:
+    """As BIRD writes it."""
     return wall.strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -291,17 +293,17 @@ def _moment(wall: datetime) -> str:
 
 
 def _routes(status: SpeakerStatus, way_out: WayOut) -> Lines:
-    since = {peer.name: _since(status, peer.since_wall) for peer in status.peers}
-    own = [(dst, [f"blackhole [{STATIC} {_since(status, status.configured_wall)}] * (200)"]) for dst in status.exports]
+    times = {peer.name: since(status, peer.since_wall) for peer in status.peers}
+    own = [(dst, [f"blackhole [{STATIC} {since(status, status.configured_wall)}] * (200)"]) for dst in status.exports]
     learned = [
-        (dst, [_path(path, since, way_out, is_best=path is paths[0]) for path in paths]) for dst, paths in status.paths
+        (dst, [_path(path, times, way_out, is_best=path is paths[0]) for path in paths]) for dst, paths in status.paths
     ]
     for dst, texts in sorted([*own, *learned], key=lambda each: (each[0].version, each[0])):
         for column, text in zip([str(dst)] + [""] * len(texts), texts, strict=False):
             yield 1007, f"{column:<18} {text}"
 
 
-def _path(path: PathStatus, since: Mapping[str, str], way_out: WayOut, *, is_best: bool) -> str:
+def _path(path: PathStatus, times: Mapping[str, str], way_out: WayOut, *, is_best: bool) -> str:
     attributes = path.attributes
     found = way_out(attributes.next_hop) if attributes.next_hop is not None else None
     gateway = (found[1] if found is not None else None) or attributes.next_hop
@@ -310,6 +312,6 @@ def _path(path: PathStatus, since: Mapping[str, str], way_out: WayOut, *, is_bes
     origin_as = "".join(f"AS{number}" for number in islice(members(attributes.as_path[-1:]), 1))
     mark, metric = " *" if is_best else "", "0" if found is not None else "-"
     return (
-        f"{via} [{path.peer} {since.get(path.peer, '')}{told_by}]{mark} (100/{metric}) "
+        f"{via} [{path.peer} {times.get(path.peer, '')}{told_by}]{mark} (100/{metric}) "
         f"[{origin_as}{attributes.origin.letter}]"
     )

@@ -62,8 +62,13 @@ def answered(request: Mapping[str, Any], path: str) -> Any:
         raise Failure(str(error)) from None
 
 
+def _as_words(each: int | Sequence[int]) -> str:
+    """A set of them in braces, as looking glasses print it."""
+    return str(each) if isinstance(each, int) else f"{{{' '.join(map(str, each))}}}"
+
+
 def _row(route: Mapping[str, Any]) -> Sequence[str]:
-    path = " ".join(map(str, route["asPath"])) or "-"
+    path = " ".join(map(_as_words, route["asPath"])) or "-"
     stale = ", stale" if route.get("isStale") else ""
     return (
         route["prefix"],

@@ -17,15 +17,21 @@ from typing import Any, NamedTuple
 from calicoctl import bird_table, box, json_out
 from calicoctl.bird_table import Unreadable
 from calicoctl.failure import Failure
-from calicoctl.flags import Flag
+from calicoctl.flags import Flag, Takes
 from calicoctl.terminal import Terminal
-from calicoctl.usage import Usage
+from calicoctl.usage import CONFIG, Usage
 
 USAGE = Usage(
     "",
-    "Shows whether Calico runs on this machine, and the state of its BGP sessions. Needs root.",
-    "calicoctl node status\n\n# All that the speaker says of its sessions.\ncalicoctl node status -o json",
-    (Flag("output", "json for programs.", short="o"),),
+    "Shows whether Calico runs on this machine, and the state of its BGP sessions. Needs root; with --all it shows\n"
+    "the sessions of every node, needs none, and runs wherever the datastore can be reached.",
+    "calicoctl node status\n\n# All that the speaker says of its sessions.\ncalicoctl node status -o json\n\n"
+    "# Every node's sessions, from anywhere.\ncalicoctl node status --all",
+    (
+        CONFIG,
+        Flag("all", "Ask every node, by way of the datastore.", takes=Takes.NOTHING),
+        Flag("output", "json for programs.", short="o"),
+    ),
     most=0,
 )
 
@@ -55,10 +61,15 @@ class Machine(NamedTuple):
 
 def run(terminal: Terminal) -> None:
     """Raises Failure."""
-    machine = Machine(os.geteuid() == 0, tuple(_commands()), _ask, _notes)
     form = terminal.words.text("output")
     if form not in ("", "json"):
         raise Failure(f"unrecognized output format '{form}': json is one")
+    if terminal.words.has("all"):
+        from calicoctl import node_status_all
+
+        node_status_all.run(terminal, as_json=bool(form))
+        return
+    machine = Machine(os.geteuid() == 0, tuple(_commands()), _ask, _notes)
     if form:
         show_all(terminal, machine, _ask_all)
     else:

@@ -10,6 +10,7 @@ import pytest
 
 from lab import cluster, state
 from lab.plan import BadWish
+from tests.lab.modes import calicoctl
 from tests.lab.testbed import Testbed
 
 pytestmark = pytest.mark.root
@@ -61,6 +62,12 @@ def test_an_uplink_that_went_down_has_its_routes_again_when_it_comes_back(own_la
         own_lab.run("node1", *DEFAULT_ROUTE.split())
         own_lab.eventually(lambda: own_lab.routes("node1") == table, what="the table is as it was", patience_s=2)
         own_lab.eventually(lambda: own_lab.ping("node1", "a", b), what="the pods reach each other")
+
+
+def test_the_sessions_of_every_node_are_shown_from_outside_the_nodes(shared_lab: Testbed) -> None:
+    sessions = "IPv4 BGP status: 6 of 6 sessions are up\n"
+    shared_lab.eventually(lambda: sessions in calicoctl(shared_lab, "node", "status", "--all"), what=sessions)
+    assert calicoctl(shared_lab, "get", "caliconodestatuses").splitlines()[1:] == [""]
 
 
 def test_routes_that_were_flushed_are_back_within_a_second(shared_lab: Testbed) -> None:
