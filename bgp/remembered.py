@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 
 from bgp.export import NOTHING, Announcement, Exports
 from bgp.filters import from_text
-from bgp.mesh import DEFAULT_PORT, Kind, Neighbour, NextHopMode
+from bgp.mesh import DEFAULT_PORT, AddPath, Kind, Neighbour, NextHopMode
 from bgp.passing import CLOSED, Policy
 
 log = logging.getLogger(__name__)
@@ -148,49 +149,63 @@ def _policy_from_json(raw: dict[str, Any]) -> Policy:
     )
 
 
-def _neighbour_to_json(each: Neighbour) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "kind": each.kind.value,
-        "address": str(each.address),
-        "peerAs": each.peer_as,
-        "localAs": each.local_as,
-        "localAddress": str(each.local_address or ""),
-        "port": each.port,
-        "passive": each.is_passive,
-        "restartTime": each.restart_time_s,
-        "node": each.node,
-        "keepalive": each.keepalive_time_s,
-        "ttlHops": each.ttl_hops,
-        "password": each.password,
-        "gateway": str(each.gateway or ""),
-        "clusterId": str(each.cluster_id or ""),
-        "nextHopMode": each.next_hop_mode.value,
-        "allowedLocalAs": each.allowed_local_as,
-        "filters": [[one.name, one.text] for one in each.filters],
-        "watched": each.is_watched,
-    }
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One of a neighbour's, under its name in the file. What an older file lacks has its default."""
+
+    name: str
+    key: str
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _write_address(address: Any) -> str:
+    return str(address or "")
+
+
+def _read_address(text: str) -> Any:
+    return ip_address(text) if text else None
+
+
+_FIELDS = (
+    _Field("name", "name", str, str),
+    _Field("kind", "kind", lambda kind: kind.value, Kind),
+    _Field("address", "address", str, ip_address),
+    _Field("peer_as", "peerAs", int, int),
+    _Field("local_as", "localAs", int, int),
+    _Field("local_address", "localAddress", _write_address, _read_address),
+    _Field("port", "port", int, int),
+    _Field("is_passive", "passive", bool, bool),
+    _Field("restart_time_s", "restartTime", int, int),
+    _Field("node", "node", str, str),
+    _Field("keepalive_time_s", "keepalive", int, int),
+    _Field("ttl_hops", "ttlHops", int, int),
+    _Field("password", "password", str, str),
+    _Field("gateway", "gateway", _write_address, _read_address),
+    _Field("cluster_id", "clusterId", _write_address, lambda text: IPv4Address(text) if text else None),
+    _Field("next_hop_mode", "nextHopMode", lambda mode: mode.value, NextHopMode),
+    _Field("allowed_local_as", "allowedLocalAs", int, int),
+    _Field(
+        "filters",
+        "filters",
+        lambda filters: [[each.name, each.text] for each in filters],
+        lambda raw: tuple(from_text(name, text) for name, text in raw),
+    ),
+    _Field("versions", "families", list, tuple),
+    _Field("other_address", "otherAddress", _write_address, _read_address),
+    _Field("survives_notifications", "survivesNotifications", bool, bool),
+    _Field("hold_time_s", "holdTime", int, int),
+    _Field("max_prefixes", "maxPrefixes", int, int),
+    _Field("is_watched", "watched", bool, bool),
+    _Field("needs_near_next_hops", "needsNearNextHops", bool, bool),
+    _Field("enforces_first_as", "enforcesFirstAs", bool, bool),
+    _Field("add_path", "addPath", int, AddPath),
+)
+
+
+def _neighbour_to_json(neighbour: Neighbour) -> dict[str, Any]:
+    return {each.key: each.write(getattr(neighbour, each.name)) for each in _FIELDS}
 
 
 def _neighbour_from_json(raw: dict[str, Any]) -> Neighbour:
-    return Neighbour(
-        name=str(raw["name"]),
-        kind=Kind(raw["kind"]),
-        address=ip_address(raw["address"]),
-        peer_as=int(raw["peerAs"]),
-        local_as=int(raw["localAs"]),
-        local_address=ip_address(raw["localAddress"]) if raw["localAddress"] else None,
-        port=int(raw["port"]),
-        is_passive=bool(raw["passive"]),
-        restart_time_s=int(raw["restartTime"]),
-        node=str(raw["node"]),
-        keepalive_time_s=int(raw.get("keepalive", 0)),
-        ttl_hops=int(raw.get("ttlHops", 0)),
-        password=str(raw.get("password", "")),
-        gateway=ip_address(raw["gateway"]) if raw.get("gateway") else None,
-        cluster_id=IPv4Address(raw["clusterId"]) if raw.get("clusterId") else None,
-        next_hop_mode=NextHopMode(raw.get("nextHopMode", "Auto")),
-        allowed_local_as=int(raw.get("allowedLocalAs", 0)),
-        filters=tuple(from_text(name, text) for name, text in raw.get("filters", ())),
-        is_watched=bool(raw.get("watched", False)),
-    )
+    return Neighbour(**{each.name: each.read(raw[each.key]) for each in _FIELDS if each.key in raw})

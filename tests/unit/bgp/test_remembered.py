@@ -9,7 +9,7 @@ import pytest
 
 from bgp.export import Announcement
 from bgp.filters import read
-from bgp.mesh import Kind, Neighbour, NextHopMode
+from bgp.mesh import AddPath, Kind, Neighbour, NextHopMode
 from bgp.passing import CLOSED, Policy
 from bgp.remembered import Remembered, load, save, this_boot
 
@@ -37,6 +37,15 @@ REMEMBERED = Remembered(
             next_hop_mode=NextHopMode.KEEP,
             allowed_local_as=3,
             filters=(read("f", {"importV4": [{"action": "Reject"}]}),),
+            versions=(4, 6),
+            other_address=ip_address("10.0.0.1"),
+            survives_notifications=True,
+            hold_time_s=9,
+            max_prefixes=1000,
+            is_watched=True,
+            needs_near_next_hops=True,
+            enforces_first_as=True,
+            add_path=AddPath.SEND,
         ),
     ),
     {ip_network("10.244.1.0/26"): Announcement(), ip_network("fd00:10:244::/122"): Announcement(7)},
@@ -58,6 +67,15 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     save(path, REMEMBERED)
     assert load(path) == REMEMBERED
     assert [each.name for each in path.parent.iterdir()] == ["bgp.json"]
+
+
+def test_no_field_of_a_neighbour_is_forgotten() -> None:
+    """The first has everything that the second has not."""
+    mesh, tor = REMEMBERED.neighbours
+    plain = Neighbour("", Kind.GLOBAL, ip_address("fd00::8"), 1, 1)
+    same = {each for each in Neighbour.__slots__ if getattr(tor, each) == getattr(plain, each)}
+    assert same == {"kind", "local_address", "node"}
+    assert {mesh.kind, mesh.local_address, mesh.node}.isdisjoint({plain.kind, plain.local_address, plain.node})
 
 
 def test_only_its_owner_may_read_it_because_passwords_are_in_it(tmp_path: Path) -> None:
