@@ -41,6 +41,7 @@ from bgp.recovery import RESTART_TIME_S
 from bgp.remembered import FileMemory, Memory, Remembered
 from bgp.report import report
 from bgp.secret_reading import SecretReading
+from bgp.session import HOLD_TIME_S
 from bgp.speaker import PastLife, Speaker, Wanted
 from bgp.status import SpeakerStatus
 from bgp.transport import Network as Transport
@@ -69,7 +70,8 @@ _REST_FACTOR = 9.0
 @dataclass(frozen=True, slots=True)
 class BgpConfig:
     """``router_id``: an address, ``hash``, or "" for the node's own address. ``cluster_ips``: serviceClusterIPs by
-    comma, where they are not BGPConfiguration's. ``metrics_port`` 0: nobody is told any.
+    comma, where they are not BGPConfiguration's. ``metrics_port`` 0: nobody is told any. ``node_hold_time_s`` is
+    offered to other nodes.
     """
 
     node: str
@@ -79,6 +81,7 @@ class BgpConfig:
     state_folder: Path = Path("/var/lib/calico")
     cluster_ips: str = ""
     metrics_port: int = 0
+    node_hold_time_s: int = HOLD_TIME_S
 
 
 class Beside(Protocol):
@@ -106,11 +109,21 @@ def read(environ: Mapping[str, str], *, node: str = "") -> BgpConfig:
             IPv4Address(router_id)
         except ValueError:
             raise BadEnvironment(f"CALICO_ROUTER_ID={router_id}: must be an IPv4 address or hash") from None
-    port = environ.get("BGP_METRICS_PORT", "0")
-    if not port.isdigit() or int(port) > 65535:
-        raise BadEnvironment(f"BGP_METRICS_PORT={port}: must be a port")
-    cluster_ips = environ.get("CALICO_ADVERTISE_CLUSTER_IPS", "")
-    return BgpConfig(node, router_id, cluster_ips=cluster_ips, metrics_port=int(port))
+    return BgpConfig(
+        node,
+        router_id,
+        cluster_ips=environ.get("CALICO_ADVERTISE_CLUSTER_IPS", ""),
+        metrics_port=_number(environ, "BGP_METRICS_PORT", 0, least=0, what="a port"),
+        node_hold_time_s=_number(environ, "CALICO_NODE_HOLD_TIME_S", HOLD_TIME_S, least=3, what="3 seconds or more"),
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, *, least: int, what: str) -> int:
+    """Raises BadEnvironment."""
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or not least <= int(text) <= 65535:
+        raise BadEnvironment(f"{name}={text}: must be {what}")
+    return int(text)
 
 
 async def run(
@@ -171,7 +184,7 @@ class Daemon:
             world.chance,
         )
         self._loop = asyncio.get_running_loop()
-        self._view = View(config.node, cluster_ips=config.cluster_ips)
+        self._view = View(config.node, cluster_ips=config.cluster_ips, node_hold_time_s=config.node_hold_time_s)
         self._troubles: dict[str, StoreError] = {}
         self._unreadable: Reasons = {}
         self._started_wall = self._configured_wall = world.wall()

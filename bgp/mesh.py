@@ -150,7 +150,7 @@ class Cluster:
     """What the decision is made from. ``configurations`` by name: ``default`` and ``node.<name>``.
 
     ``secrets`` by name and key; None where the datastore is one that has none. A filter that is not there is as good as
-    one without rules, as in Calico.
+    one without rules, as in Calico. ``node_hold_time_s`` is what this node offers to other nodes.
     """
 
     me: str
@@ -159,6 +159,7 @@ class Cluster:
     peers: Sequence[BGPPeer] = ()
     secrets: Secrets | None = None
     filters: Mapping[str, Filter | Unreadable] = field(default_factory=dict)
+    node_hold_time_s: int = HOLD_TIME_S
 
     def as_number(self, node: Node) -> int:
         default = self.configurations.get("default")
@@ -244,6 +245,7 @@ def _full_mesh(cluster: Cluster, me: Node, mine: Address) -> Iterator[Found]:
                 node=node.name,
                 password=password,
                 is_watched=True,
+                hold_time_s=cluster.node_hold_time_s,
             ),
         )
 
@@ -441,6 +443,7 @@ def _neighbour(
         allowed_local_as=peer.num_allowed_local_as,
         filters=tuple(each for each in _filters(cluster, peer) if isinstance(each, Filter)),
         is_watched=_is_watched(peer, far),
+        hold_time_s=cluster.node_hold_time_s if far.node else HOLD_TIME_S,
     )
 
 

@@ -19,6 +19,7 @@ from bgp.message import Community
 from bgp.ownership import Ownership, ownership
 from bgp.passing import Marks, Policy
 from bgp.services import EndpointSlice, Ranges, Service, announced, ranges
+from bgp.session import HOLD_TIME_S
 from datastore.follow import Batch
 from datastore.resources import BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, IPAMBlock, IPPool, Node
 from datastore.table import Table, rejected
@@ -31,10 +32,13 @@ KINDS = ("Node", "BGPConfiguration", "BGPPeer", "BGPFilter", "IPPool", "BlockAff
 
 
 class View:
-    """``node`` is this node's name, ``cluster_ips`` the environment's word for serviceClusterIPs."""
+    """``node`` is this node's name, ``cluster_ips`` the environment's word for serviceClusterIPs, ``node_hold_time_s``
+    what is offered to other nodes.
+    """
 
-    def __init__(self, node: str, *, cluster_ips: str = "") -> None:
+    def __init__(self, node: str, *, cluster_ips: str = "", node_hold_time_s: int = HOLD_TIME_S) -> None:
         self._node = node
+        self._node_hold_time_s = node_hold_time_s
         self._cluster_ips = cluster_ips
         self._services = Table(Service)
         self._slices = Table(EndpointSlice)
@@ -233,6 +237,7 @@ class View:
             peers=tuple(self._peers.values.values()),
             secrets=self._secrets,
             filters=self._when_changed("filters", self._find_filters, self._filters),
+            node_hold_time_s=self._node_hold_time_s,
         )
 
     def _configuration(self, name: str) -> BGPConfiguration | None:

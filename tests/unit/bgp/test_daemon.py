@@ -301,6 +301,10 @@ def test_the_environment_is_read_and_what_is_wrong_in_it_is_said() -> None:
     assert read({"NODENAME": "n", "CALICO_ROUTER_ID": "1.2.3.4"}).router_id == "1.2.3.4"
     with pytest.raises(BadEnvironment, match="CALICO_ROUTER_ID=x: must be an IPv4 address or hash"):
         read({"NODENAME": "n", "CALICO_ROUTER_ID": "x"})
+    assert read({"NODENAME": "n", "CALICO_NODE_HOLD_TIME_S": "9"}).node_hold_time_s == 9
+    for text in ("2", "70000", "9s", "-9"):
+        with pytest.raises(BadEnvironment, match=r"CALICO_NODE_HOLD_TIME_S=.*: must be 3 seconds or more"):
+            read({"NODENAME": "n", "CALICO_NODE_HOLD_TIME_S": text})
     with pytest.raises(BadEnvironment, match="NODENAME is not set"):
         read({})
 

@@ -365,3 +365,14 @@ def test_bfd_watches_nodes_unless_somebody_does_not_want_it_and_others_where_som
         to_router = peer("tor", node="node1", peerIP="10.0.0.254", asNumber=65000, **more)
         found = watched("node1", NODE1, NODE2, peers=(to_node, to_router))
         assert ("10.0.0.2" in found, "10.0.0.254" in found) == (node_is, other_is), mode
+
+
+def test_other_nodes_are_offered_the_hold_time_that_is_asked_for_and_nobody_else_is() -> None:
+    peers = (peer("tor", peerIP="10.0.0.254", asNumber=65000), peer("n3", peerIP="10.0.0.3", asNumber=64512))
+    nodes = {each.name: each for each in (NODE1, NODE2, NODE3)}
+    found = mesh(Cluster("node1", nodes, peers=peers, node_hold_time_s=9), version=4)
+    assert {each.name: each.hold_time_s for each in found.neighbours} == {
+        "Global_10_0_0_254": 240,
+        "Global_10_0_0_3": 9,
+        "Mesh_10_0_0_2": 9,
+    }
