@@ -35,7 +35,7 @@ ATOMIC_AGGREGATE, AGGREGATOR, AS4_PATH, AS4_AGGREGATOR = 6, 7, 17, 18
 MP_REACH, MP_UNREACH = 14, 15
 _UNREAD = frozenset({ATOMIC_AGGREGATE, AGGREGATOR, 16, AS4_AGGREGATOR, 25})
 """Of the table, those that nobody here reads: of aggregates and the extended communities."""
-_MULTIPROTOCOL = (MP_REACH, MP_UNREACH)
+MULTIPROTOCOL = (MP_REACH, MP_UNREACH)
 AS_TRANS = 23456
 _NEXT_HOP_BYTES = {(1, 1): (4,), (2, 1): (16, 32)}
 _MALFORMED_LIST, _OPTIONAL_ERROR = 1, 9
@@ -60,14 +60,16 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``kept`` is what remains to be decoded. ``faults`` read ``origin: value 5: withdraw``. ``subcode`` and ``data``
-    are those of the error, where the session has to end.
+    """``kept`` is what remains to be decoded, ``partial`` the codes of those among it that have the Partial bit.
+    ``faults`` read ``origin: value 5: withdraw``. ``subcode`` and ``data`` are those of the error, where the session
+    has to end.
     """
 
     verdict: Verdict
     kept: bytes
     faults: tuple[str, ...] = ()
     carried: tuple[Carried, ...] = ()
+    partial: frozenset[int] = frozenset()
     subcode: int = _MALFORMED_LIST
     data: bytes = b""
 
@@ -216,7 +218,8 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
     carried: dict[int, Carried] = {}
     findings: list[_Finding] = []
     seen: set[int] = set()
-    for flags, code, whole, value in _split(raw):
+    partial: set[int] = set()
+    for flags, code, whole, value in split(raw):
         if code is None:
             findings.append(_Finding("attributes", "length overruns", Verdict.WITHDRAW))  # section 4
             continue
@@ -225,7 +228,7 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
         seen.add(code)
         if finding is not None:
             findings.append(finding)
-        if code in _MULTIPROTOCOL:
+        if code in MULTIPROTOCOL:
             if finding is None or finding.verdict is Verdict.WITHDRAW:
                 kept[code] = _plain_multiprotocol(code, value)
         elif finding is not None:
@@ -234,6 +237,8 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
             if flags & _TRANSITIVE and is_first:
                 carried[code] = _carry(flags, code, value)
         else:
+            if flags & _PARTIAL and RULES[code].flags == _PASSED_ON:
+                partial.add(code)
             kept[code] = whole if not flags & ~_MEANINGFUL else bytes((flags & _MEANINGFUL,)) + whole[1:]
     if not facts.has_four_octet_as:
         _join_aggregators(kept, carried)
@@ -246,7 +251,15 @@ def judge(raw: bytes, facts: Facts, *, has_nlri: bool) -> Judgement:
         findings.append(_Finding("routes", "none to withdraw", Verdict.RESET))  # 5.2
     cause = max(findings, key=lambda each: each.verdict, default=_NOTHING)
     faults = tuple(map(str, findings))
-    return Judgement(worst, b"".join(kept.values()), faults, tuple(carried.values()), cause.subcode, cause.data)
+    return Judgement(
+        worst,
+        b"".join(kept.values()),
+        faults,
+        tuple(carried.values()),
+        frozenset(partial),
+        cause.subcode,
+        cause.data,
+    )
 
 
 _NOTHING = _Finding("", "", Verdict.KEEP)
@@ -282,7 +295,7 @@ def _carry(flags: int, code: int, value: bytes) -> Carried:
     return Carried(code, flags & (_OPTIONAL | _TRANSITIVE | _PARTIAL) | partial, value)
 
 
-def _split(raw: bytes) -> Iterator[tuple[int, int | None, bytes, bytes]]:
+def split(raw: bytes) -> Iterator[tuple[int, int | None, bytes, bytes]]:
     """(flags, code, the whole attribute, its value) of each; code None for one that does not fit into the field."""
     at, total = 0, len(raw)
     while at < total:
@@ -302,8 +315,8 @@ def _judge_one(flags: int, code: int, whole: bytes, value: bytes, facts: Facts, 
         is_optional = bool(flags & _OPTIONAL)
         return None if is_optional else _Finding(f"attribute {code}", "unknown well-known", Verdict.WITHDRAW)
     if code in seen:  # 3 (g)
-        return _Finding(rule.name, "twice", Verdict.RESET if code in _MULTIPROTOCOL else Verdict.DISCARD)
-    if code in _MULTIPROTOCOL and (wrong := _judge_family(rule, whole, value, facts)):
+        return _Finding(rule.name, "twice", Verdict.RESET if code in MULTIPROTOCOL else Verdict.DISCARD)
+    if code in MULTIPROTOCOL and (wrong := _judge_family(rule, whole, value, facts)):
         return wrong
     if (flags ^ rule.flags) & _PASSED_ON:  # 3 (c)
         return _Finding(rule.name, f"flags {flags:#04x}", Verdict.WITHDRAW)

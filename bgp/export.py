@@ -36,7 +36,8 @@ class Announcement:
     """What goes out with a destination. The defaults are those of a route of our own.
 
     ``next_hop`` None is the address that this speaker has in the session. ``as_path`` is without our own AS: towards
-    others it comes in front. ``med`` None leaves it out.
+    others it comes in front. ``med`` None leaves it out. ``partial``: the attributes, by code, with the Partial
+    bit.
     """
 
     local_pref: int = GREATEST_METRIC - NORMAL_PRIORITY
@@ -48,6 +49,7 @@ class Announcement:
     clusters: tuple[IPv4Address, ...] = ()
     communities: tuple[Community, ...] = ()
     carried: tuple[Carried, ...] = ()
+    partial: frozenset[int] = frozenset()
 
 
 Exports = Mapping[Network, Announcement]

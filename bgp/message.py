@@ -68,7 +68,8 @@ class Attributes:
     """What path selection and validation look at. One value is shared by all destinations that came with it.
 
     ``next_hop`` None means that there was none to be read. ``communities`` and ``carried`` matter to filters and to
-    those that the route is passed on to.
+    those that the route is passed on to, ``partial`` to the latter alone: attributes, by code, that somebody on the way
+    did not know (RFC 4271, 5).
     """
 
     next_hop: Address | None
@@ -80,6 +81,7 @@ class Attributes:
     clusters: tuple[IPv4Address, ...] = ()
     communities: tuple[Community, ...] = ()
     carried: tuple[Carried, ...] = ()
+    partial: frozenset[int] = frozenset()
 
     @property
     def neighbour_as(self) -> int:

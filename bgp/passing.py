@@ -138,6 +138,7 @@ def _as_told(winner: Winner, to: Audience, policy: Policy, *, reflects: bool) ->
         origin=attributes.origin,
         communities=attributes.communities,
         carried=attributes.carried,
+        partial=attributes.partial,
     )
     if to.is_internal and attributes.med:
         told = replace(told, med=attributes.med)

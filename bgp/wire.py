@@ -76,9 +76,11 @@ from bgp.attributes_check import (
     AS4_AGGREGATOR,
     AS_TRANS,
     ATOMIC_AGGREGATE,
+    MULTIPROTOCOL,
     Facts,
     Verdict,
     judge,
+    split,
 )
 from bgp.destination import DestinationV4, DestinationV6
 from bgp.export import NOTHING, Announcement, Told
@@ -242,7 +244,17 @@ def _pack(ends: Ends, negotiated: Any, what: Difference, versions: frozenset[int
             else:
                 rib.add_to_rib(Change(_nlri(place, hop), packed[alike]), True)
     for update in rib.updates(True):
-        yield from update.messages(negotiated)
+        yield from map(_multiprotocol_first, update.messages(negotiated))
+
+
+def _multiprotocol_first(message: Any) -> bytes:
+    """RFC 7606, 5.1: whatever is wrong behind it, its reader has found the routes."""
+    raw = bytes(message)
+    at = _HEADER_BYTES + 4 + int.from_bytes(raw[_HEADER_BYTES : _HEADER_BYTES + 2], "big")
+    end = at + int.from_bytes(raw[at - 2 : at], "big")
+    wholes = [(code not in MULTIPROTOCOL, whole) for _, code, whole, _ in split(raw[at:end])]
+    first_last = sorted(wholes, key=lambda each: each[0])
+    return raw[:at] + b"".join(whole for _, whole in first_last) + raw[end:]
 
 
 def _fitting(announcement: Announcement, version: int, hop: str, ends: Ends, negotiated: Any) -> Any:
@@ -311,10 +323,14 @@ def _for_an_old_speaker(carried: Carried) -> Iterator[Carried]:
 def _add_communities(attributes: Any, announcement: Announcement) -> None:
     plain = [Community(struct.pack("!HH", *each)) for each in announcement.communities if len(each) == 2]
     large = [LargeCommunity(struct.pack("!LLL", *each)) for each in announcement.communities if len(each) == 3]
-    if plain:
-        attributes.add(Communities(plain))
-    if large:
-        attributes.add(LargeCommunities(large))
+    for found, kind in ((plain, Communities), (large, LargeCommunities)):
+        if not found:
+            continue
+        if kind.ID in announcement.partial:
+            value = b"".join(each.pack() for each in found)
+            attributes.add(GenericAttribute(kind.ID, kind.FLAG | Attribute.Flag.PARTIAL, value))
+        else:
+            attributes.add(kind(found))
 
 
 class Codec:
@@ -500,14 +516,14 @@ class Codec:
             rest = _joined(withdrawn, judgement.kept, nlri)
             update = Update.unpack_message(rest, Direction.IN, self._negotiated)
         faults = judgement.faults if judgement is not None else ()
-        carried = judgement.carried if judgement is not None else ()
+        unread = _Unread(judgement.carried, judgement.partial) if judgement is not None else _Unread()
         if isinstance(update, EOR):
             is_all = judgement is None or len(judgement.kept) >= len(raw)
             yield EndOfRib(_VERSIONS[int(update.nlris[0].afi), 1]) if is_all else Learned(faults=faults)
             return
         is_void = judgement is not None and judgement.verdict is Verdict.WITHDRAW
         update.nlris = [nlri for nlri in update.nlris if _VERSIONS[int(nlri.afi), 1] in self._versions]
-        yield from _learned(update, faults, carried, is_void=is_void)
+        yield from _learned(update, faults, unread, is_void=is_void)
 
     def _decode_notification(self, body: bytes) -> Iterator[Received]:
         is_hard = body[:2] == _HARD_RESET and len(body) >= 4
@@ -644,7 +660,15 @@ def _counted(field: bytes) -> bytes:
     return struct.pack("!H", len(field)) + field
 
 
-def _learned(update: Any, faults: tuple[str, ...], carried: tuple[Carried, ...], *, is_void: bool) -> Iterator[Learned]:
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What ExaBGP is not shown of the attributes of an UPDATE."""
+
+    carried: tuple[Carried, ...] = ()
+    partial: frozenset[int] = frozenset()
+
+
+def _learned(update: Any, faults: tuple[str, ...], unread: _Unread, *, is_void: bool) -> Iterator[Learned]:
     """One value per next hop; withdrawals go first. ``is_void``: its routes count as withdrawn (RFC 7606)."""
     withdrawn: list[Place] = []
     by_next_hop: dict[Any, list[Any]] = {}
@@ -659,7 +683,7 @@ def _learned(update: Any, faults: tuple[str, ...], carried: tuple[Carried, ...],
     if withdrawn or faults or not by_next_hop:
         yield Learned(withdrawn=tuple(withdrawn), faults=faults)
     for packed, nlris in _without_link_local(by_next_hop).items():
-        attributes = _incoming(update.attributes, ip_address(packed) if packed else None, carried)
+        attributes = _incoming(update.attributes, ip_address(packed) if packed else None, unread)
         yield Learned(announced=tuple(map(_place, nlris)), attributes=attributes)
 
 
@@ -685,7 +709,7 @@ def _network(nlri: Any) -> Network:
     return DestinationV4((value, length)) if len(packed) == 4 else DestinationV6((value, length))
 
 
-def _incoming(attributes: Any, next_hop: Address | None, carried: tuple[Carried, ...]) -> Attributes:
+def _incoming(attributes: Any, next_hop: Address | None, unread: _Unread) -> Attributes:
     code = Attribute.CODE
     path = attributes.get(code.AS_PATH)
     segments = path.aspath if path is not None else ()
@@ -700,7 +724,8 @@ def _incoming(attributes: Any, next_hop: Address | None, carried: tuple[Carried,
         originator=IPv4Address(originator.ton()) if originator is not None else None,
         clusters=tuple(IPv4Address(each.ton()) for each in clusters.clusters) if clusters is not None else (),
         communities=tuple(_communities(attributes)),
-        carried=carried,
+        carried=unread.carried,
+        partial=unread.partial,
     )
 
 

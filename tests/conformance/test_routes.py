@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.conformance.peer import EXTENDED, Peer, as_of, established
+from tests.conformance.peer import EXTENDED, IPV6_UNICAST, Peer, as_of, established
 from tests.conformance.router import (
     ADDRESS,
     CLIENT,
@@ -176,6 +176,9 @@ def test_another_as_hears_our_as_first_and_our_address(router: Router) -> None:
     [
         (attribute(8, b"\xfd\xeb\0\7", flags=TRANS), {8: (0xC0, b"\xfd\xeb\0\7")}),
         (attribute(32, bytes(range(12)), flags=TRANS), {32: (0xC0, bytes(range(12)))}),
+        (attribute(8, b"\xfd\xeb\0\7", flags=TRANS | 0x20), {8: (0xE0, b"\xfd\xeb\0\7")}),
+        (attribute(32, bytes(range(12)), flags=TRANS | 0x20), {32: (0xE0, bytes(range(12)))}),
+        (attribute(16, bytes(range(8)), flags=TRANS | 0x20), {16: (0xE0, bytes(range(8)))}),
         (attribute(16, bytes(range(8)), flags=TRANS), {16: (0xC0, bytes(range(8)))}),
         (attribute(99, b"?", flags=TRANS), {99: (0xE0, b"?")}),
         (attribute(99, b"?", flags=TRANS | 0x20), {99: (0xE0, b"?")}),
@@ -189,6 +192,9 @@ def test_another_as_hears_our_as_first_and_our_address(router: Router) -> None:
     ids=[
         "1997 communities",
         "8092 large communities",
+        "4271 5 partial communities stay partial",
+        "4271 5 partial large communities stay partial",
+        "4271 5 partial extended communities stay partial",
         "4360 extended communities",
         "4271 5 unknown transitive, now partial",
         "4271 5 partial stays partial",
@@ -301,6 +307,21 @@ def test_nobody_is_told_what_came_from_him(router: Router) -> None:
         peer.announce(DST)
         peer.settle()
         assert DST not in {each["prefix"] for each in router.ask("routes", which="advertised", peer=OBSERVER)}
+
+
+def test_attributes_are_in_order_and_those_of_other_families_first(router: Router) -> None:
+    """RFC 4271, 5: ascending; RFC 7606, 5.1: MP_REACH and MP_UNREACH before all."""
+    more = (
+        attribute(32, bytes(12), flags=TRANS) + attribute(99, b"?", flags=TRANS) + attribute(8, bytes(4), flags=TRANS)
+    )
+    long = attribute(14, b"\0\2\1\x10" + ip_address("fd00::3").packed + b"\0\x20\x20\x01\x0d\xb8", flags=OPT)
+    with established(router, OBSERVER, IPV6_UNICAST) as hearer, established(router, EXTERNAL, IPV6_UNICAST) as peer:
+        peer.say(update(external(more=more), nlri(DST)))
+        assert list(attributes_of(hearer.hears(nlri(DST)))) == [1, 2, 3, 8, 32, 99]
+        peer.say(update(ORIGIN + path(65003) + more + long))
+        assert list(attributes_of(hearer.hears(b"\x20\x20\x01\x0d\xb8"))) == [14, 1, 2, 8, 32, 99]
+        peer.say(update(attribute(15, b"\0\2\1\x20\x20\x01\x0d\xb8", flags=OPT)))
+        assert list(attributes_of(hearer.hears(b"\x20\x20\x01\x0d\xb8"))) == [15]
 
 
 def test_a_better_path_replaces_and_a_withdrawal_brings_back_what_was_told(router: Router) -> None:
