@@ -369,14 +369,15 @@ class Connection:
     def _fill(self) -> bool:
         """Whether there is something to send; made only when the last of it has gone."""
         codec, queue = self._speak(), self._queue
-        if not queue.pending and queue.owes_refresh:
-            queue.pending.extend(codec.refreshed(queue.sent, queue.owes_refresh.pop()))
         if not queue.pending and queue.sent is not queue.wanted:
             queue.pending.extend(codec.updates(queue.sent, queue.wanted))
             queue.sent = queue.wanted
         if not queue.pending and queue.owes_end_of_rib and queue.may_end_rib:
             queue.owes_end_of_rib = False
             queue.pending.append(codec.end_of_rib())
+        if not queue.pending and queue.owes_refresh:
+            may_bracket = not queue.owes_end_of_rib or self.opened is None or self.opened.graceful is None
+            queue.pending.extend(codec.refreshed(queue.sent, queue.owes_refresh.pop(), may_bracket=may_bracket))
         return bool(queue.pending)
 
     def _write(self, data: bytes) -> None:

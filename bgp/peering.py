@@ -309,9 +309,12 @@ class Peering:
                 if rib.has_room_again(name):
                     connection.request_refresh()
                 self._limit()
-            case Refresh(Refreshing.BEGIN, version):
+            case Refresh(Refreshing.BEGIN, version) if self._may_refresh(version):
                 self._refreshing.add(version)
                 rib.mark(name, version=version)
+            case Refresh(Refreshing.BEGIN, version):
+                self.counters["early-refresh"] += 1
+                log.warning("refresh.early neighbour=%s version=%d", name, version)
             case Refresh(Refreshing.END, version) if version in self._refreshing:
                 self._refreshing.discard(version)
                 rib.sweep(name, version=version)
@@ -407,6 +410,10 @@ class Peering:
         if graceful is None:
             return frozenset()
         return opened.versions & (graceful.versions if self._has_renewed else graceful.forwarding)
+
+    def _may_refresh(self, version: int) -> bool:
+        """Not before End-of-RIB, if it restarts gracefully: what is marked then is its restart's (RFC 7313, 4)."""
+        return self.opened is None or self.opened.graceful is None or version in self._heard
 
     def _listed(self) -> frozenset[int]:
         """The families whose routes it wants to have kept while it is away."""

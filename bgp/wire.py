@@ -373,11 +373,13 @@ class Codec:
         """The UPDATEs that turn what was announced into what is to be. Only once the peer's OPEN was read."""
         return self._packer.pack(self._ends, self._negotiated, difference(before, after), self._versions)
 
-    def refreshed(self, sent: Told, version: int) -> tuple[bytes, ...]:
-        """All of one family once more, between brackets where both sides know them."""
+    def refreshed(self, sent: Told, version: int, *, may_bracket: bool = True) -> tuple[bytes, ...]:
+        """All of one family once more, between brackets where both sides know them. ``may_bracket``: not before
+        End-of-RIB, where the peer waits for that (RFC 7313, 4).
+        """
         every = difference(NOTHING, sent)
         again = self._packer.pack(self._ends, self._negotiated, every, self._versions & {version})
-        if not self._brackets_refreshes:
+        if not self._brackets_refreshes or not may_bracket:
             return again
         return self.refresh(Refreshing.BEGIN, version), *again, self.refresh(Refreshing.END, version)
 

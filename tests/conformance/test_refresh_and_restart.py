@@ -90,6 +90,19 @@ def test_brackets_of_who_did_not_say_that_it_knows_them_mean_nothing(router: Rou
         assert router.best(GONE)
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_brackets_before_end_of_rib_mean_nothing_where_graceful_restart_was_agreed_on(
+    router: Router, has_ended: bool
+) -> None:
+    """RFC 7313, 4."""
+    with established(router, EXTERNAL, REFRESH, ENHANCED_REFRESH, graceful()) as peer:
+        peer.announce(GONE)
+        peer.say(END_OF_RIB if has_ended else b"", BEGIN, END)
+        peer.settle()
+        assert bool(router.best(GONE)) == (not has_ended)
+        peer.say(message(3, b"\6\2"))
+
+
 # Graceful restart, as the receiving speaker.
 
 
