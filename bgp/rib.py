@@ -168,8 +168,9 @@ class Rib:
                 table.stale.pop(place, None)
             if table.refused:
                 table.refused.pop(place, None)
-            self._judge(table, place, attributes)
-            self._touched.add(dst_of(place))
+            dst = dst_of(place)
+            self._judge(table, place, dst, attributes)
+            self._touched.add(dst)
 
     def judge_by(self, ownership: Ownership) -> None:
         """The datastore says something new: every verdict that it can change is reached again."""
@@ -296,10 +297,9 @@ class Rib:
         for place, attributes in table.paths.items():
             dst = dst_of(place)
             if not only_hosts or dst.prefixlen == dst.max_prefixlen:
-                self._judge(table, place, attributes)
+                self._judge(table, place, dst, attributes)
 
-    def _judge(self, table: AdjRibIn, place: Place, attributes: Attributes) -> None:
-        dst = dst_of(place)
+    def _judge(self, table: AdjRibIn, place: Place, dst: Network, attributes: Attributes) -> None:
         refused = refusal(dst, attributes, neighbour=table.neighbour, own=self._own, ownership=self._ownership)
         if refused is None and (table.neighbour.filters or table.altered):
             refused = self._filter(table, place, attributes)
@@ -308,12 +308,12 @@ class Rib:
         if refused is None:
             if table.refused:
                 table.refused.pop(place, None)
-            self._admit(table.neighbour.name, place)
+            self._admit(table.neighbour.name, place, dst)
             return
         if table.refused.get(place) is not refused:
             table.refused[place] = refused
             table.refusals[refused.value] += 1
-        self._expel(table.neighbour.name, place)
+        self._expel(table.neighbour.name, place, dst)
 
     def _refuse_next_hop(self, neighbour: Neighbour, next_hop: Address) -> Refusal | None:
         if neighbour.needs_near_next_hops and self._is_near(neighbour.address) and not self._is_near(next_hop):
@@ -335,17 +335,17 @@ class Rib:
             table.refused.pop(place, None)
             table.stale.pop(place, None)
             table.altered.pop(place, None)
-            self._expel(table.neighbour.name, place)
+            self._expel(table.neighbour.name, place, dst_of(place))
 
-    def _admit(self, name: str, place: Place) -> None:
-        source, dst = (name, place), dst_of(place)
+    def _admit(self, name: str, place: Place, dst: Network) -> None:
+        source = (name, place)
         sources = self._accepted.get(dst, ())
         if source not in sources:
             self._accepted[dst] = (*sources, source)
             self._touched.add(dst)
 
-    def _expel(self, name: str, place: Place) -> None:
-        source, dst = (name, place), dst_of(place)
+    def _expel(self, name: str, place: Place, dst: Network) -> None:
+        source = (name, place)
         sources = self._accepted.get(dst, ())
         if source not in sources:
             return
@@ -360,12 +360,14 @@ class Rib:
         sources = self._accepted.get(dst)
         if sources is None or dst in self._ways:
             self._win(dst, None)
-            self._keep_beside(dst, ())
+            if self.others:
+                self._keep_beside(dst, ())
             return LearnedRoute(dst, (self._ways[dst],), STATIC) if dst in self._ways else None
         candidates = [self._candidate(name, place) for name, place in sources]
         best = equally_good(candidates) if len(candidates) > 1 else candidates
         self._win(dst, best[0])
-        self._keep_beside(dst, [each for each in candidates if each is not best[0]] if self._keeps_others else ())
+        if self._keeps_others or self.others:
+            self._keep_beside(dst, [each for each in candidates if each is not best[0]] if self._keeps_others else ())
         if self._kept_out.networks and self._kept_out.around(dst) is not None:
             return None
         return LearnedRoute(dst, next_hops(best, self._most_next_hops), best[0].peer)
