@@ -18,8 +18,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 
 from flannel.backends import udp
-from flannel.backends.backend import Me, Refused
-from flannel.backends.udp import UdpBackend
+from flannel.backends.backend import Me, Pumped, Refused
 from flannel.forwarding import TIME_EXCEEDED, UNREACHABLE, Peers, answer, is_packet, take_hop
 from flannel.lease import Lease
 from flannel.tun import open_tun
@@ -31,9 +30,9 @@ _BUFFER_BYTES = 4 << 20
 class Pump:
     """:class:`flannel.agent.Carrier`. ``counts`` what was dropped, by reason."""
 
-    def __init__(self, backend: UdpBackend) -> None:
+    def __init__(self, at: Pumped, mtu_bytes: int) -> None:
         self.counts: Counter[str] = Counter()
-        self._backend = backend
+        self._at, self._mtu_bytes = at, mtu_bytes
         self._own: IPv4Address | None = None
         self._peers = Peers({})
         self._has_address = asyncio.Event()
@@ -52,8 +51,8 @@ class Pump:
         await self._has_address.wait()
         assert self._own is not None, "set with the event"
         loop = asyncio.get_running_loop()
-        door = self._socket = _open_socket(self._backend)
-        self._tun = open_tun(self._own, self._backend.mtu_bytes)
+        door = self._socket = _open_socket(self._at)
+        self._tun = open_tun(self._own, self._mtu_bytes)
         loop.add_reader(self._tun, self._from_tun)
         loop.add_reader(door, self._from_socket)
         try:
@@ -67,10 +66,10 @@ class Pump:
 
     def _from_tun(self) -> None:
         assert self._socket is not None
-        send, node_of, port = self._socket.sendto, self._peers.node_of, self._backend.port
+        send, node_of, port = self._socket.sendto, self._peers.node_of, self._at.port
         for _ in range(_TURN):
             try:
-                packet = bytearray(os.read(self._tun, self._backend.mtu_bytes))
+                packet = bytearray(os.read(self._tun, self._mtu_bytes))
             except OSError:  # drained
                 return
             if not is_packet(packet):
@@ -92,7 +91,7 @@ class Pump:
         receive = self._socket.recv
         for _ in range(_TURN):
             try:
-                packet = bytearray(receive(self._backend.mtu_bytes))
+                packet = bytearray(receive(self._mtu_bytes))
             except BlockingIOError:
                 return
             except OSError as error:  # a peer that refused one earlier
@@ -120,16 +119,16 @@ class Pump:
             self.counts[f"write: {error.strerror}"] += 1
 
 
-def _open_socket(backend: UdpBackend) -> socket.socket:
+def _open_socket(at: Pumped) -> socket.socket:
     """Bound to the uplink's address, as the original's is. Raises Refused."""
     door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         with suppress(OSError):
             door.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
     try:
-        door.bind((str(backend.uplink.address), backend.port))
+        door.bind((str(at.local), at.port))
     except OSError as error:
         door.close()
-        where = f"{backend.uplink.address}:{backend.port}"
+        where = f"{at.local}:{at.port}"
         raise Refused(f"failed to start listening on UDP socket {where}: {error.strerror}; see Backend.Port") from None
     return door

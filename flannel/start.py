@@ -20,7 +20,6 @@ from flannel import machine
 from flannel.agent import Agent, Carrier, Options, World
 from flannel.backends import catalogue
 from flannel.backends.backend import Backend, Refused, Uplink
-from flannel.backends.udp import UdpBackend
 from flannel.flags import Flags
 from flannel.marks import FLANNEL
 from flannel.masquerade import Masquerade
@@ -81,11 +80,11 @@ async def agent_of(flags: Flags, source: Source, *, on_ready: Callable[[], None]
 
 
 def _carrier(backend: Backend) -> Carrier | None:
-    if not isinstance(backend, UdpBackend):
+    if backend.pumped is None:
         return None
     from flannel.pump import Pump
 
-    return Pump(backend)
+    return Pump(backend.pumped, backend.mtu_bytes)
 
 
 def _check_bridge_filter(config: NetConf) -> None:

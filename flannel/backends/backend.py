@@ -8,10 +8,9 @@ Pure. Source: flannel pkg/backend/common.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
 
 from felix.fib.model import Address, Desired, Network, Why
 from felix.ground import Ground
@@ -45,27 +44,39 @@ class Me:
     macs: Mapping[str, str] = field(default_factory=dict)
 
 
-class Backend(Protocol):
-    """``lease_type`` is what stands in leases, "" for none; ``mtu_bytes`` what pods get; ``devices`` those whose MAC
-    the lease tells, so that they must be there before it.
+Desire = Callable[[Me, Sequence[Lease], Ground], Desired]
+"""From this node and all leases but its own."""
+
+Macs = Mapping[str, str]
+Data = Callable[[Macs], tuple[str, str]]
+"""From MACs to BackendData and BackendV6Data of the own lease, as JSON texts or ""."""
+
+
+def _no_data(macs: Macs) -> tuple[str, str]:
+    return "", ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pumped:
+    """Packets that a program of ours forwards, in place of the kernel: it sends from this address and port."""
+
+    local: IPv4Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """``lease_type`` is what stands in leases, "" for none; ``mtu_bytes`` what pods get. ``tunnels``: the devices that
+    packets to other nodes may go through, each with its MTU; ``devices`` those of them whose MAC the lease tells.
     """
 
-    @property
-    def lease_type(self) -> str: ...
-
-    @property
-    def mtu_bytes(self) -> int: ...
-
-    @property
-    def devices(self) -> tuple[str, ...]: ...
-
-    def data(self, macs: Mapping[str, str]) -> tuple[str, str]:
-        """BackendData and BackendV6Data of the own lease, as JSON texts or ""."""
-        ...
-
-    def desire(self, me: Me, peers: Sequence[Lease], ground: Ground) -> Desired:
-        """``peers`` are all leases but the own one."""
-        ...
+    lease_type: str
+    mtu_bytes: int
+    desire: Desire
+    tunnels: Mapping[str, int] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    data: Data = _no_data
+    pumped: Pumped | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Source: flannel pkg/backend/ipip.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from felix.encap import vxlan
@@ -13,7 +13,7 @@ from felix.encap.way import Way
 from felix.fib.model import Desired, Protocol, Route, RouteKey, Why
 from felix.fib.tunnel import Ipip, TunnelDevice
 from felix.ground import Ground
-from flannel.backends.backend import Me, Refused, Target, Uplink, sort_out
+from flannel.backends.backend import Backend, Me, Refused, Target, Uplink, sort_out
 from flannel.backends.vxlan import way_on_link
 from flannel.lease import Lease, Subnets
 from flannel.marks import IPIP_DEVICE
@@ -24,25 +24,10 @@ OVERHEAD_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class IpipBackend:
-    uplink: Uplink
+class Ways:
     ipip: Ipip
-    is_direct: bool = False
-
-    @property
-    def lease_type(self) -> str:
-        return TYPE
-
-    @property
-    def mtu_bytes(self) -> int:
-        return self.uplink.mtu_bytes - OVERHEAD_BYTES
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        return ()
-
-    def data(self, macs: Mapping[str, str]) -> tuple[str, str]:
-        return "", ""
+    mtu_bytes: int
+    is_direct: bool
 
     def desire(self, me: Me, peers: Sequence[Lease], ground: Ground) -> Desired:
         found = sort_out(replace(me, networks=Subnets(me.networks.v4)), peers, TYPE)
@@ -63,9 +48,11 @@ class IpipBackend:
         return vxlan.way_over(IPIP_DEVICE, target.node), TYPE
 
 
-def configure(config: NetConf, uplink: Uplink) -> IpipBackend:
+def configure(config: NetConf, uplink: Uplink) -> Backend:
     """Raises BadDocument, which names the option, and Refused."""
     if uplink.address is None:
         why = f"the ipip backend is IPv4 only, and {uplink.device} has no IPv4 address"
         raise Refused(f"{why}: name another device with --iface")
-    return IpipBackend(uplink, Ipip(uplink.address), config.options.flag("DirectRouting", False))
+    mtu_bytes = uplink.mtu_bytes - OVERHEAD_BYTES
+    ways = Ways(Ipip(uplink.address), mtu_bytes, config.options.flag("DirectRouting", False))
+    return Backend(lease_type=TYPE, mtu_bytes=mtu_bytes, desire=ways.desire, tunnels={IPIP_DEVICE: mtu_bytes})

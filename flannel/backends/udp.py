@@ -9,13 +9,12 @@ IPv4 only. Source: flannel pkg/backend/udp.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from felix.fib.model import Desired, Hop, Protocol, Route, Why
 from felix.ground import Ground
-from flannel.backends.backend import Me, Refused, Uplink, sort_out
+from flannel.backends.backend import Backend, Me, Pumped, Refused, Uplink, sort_out
 from flannel.lease import Lease
 from flannel.marks import TUN_DEVICE
 from flannel.netconf import NetConf
@@ -25,32 +24,12 @@ DEFAULT_PORT = 8285
 OVERHEAD_BYTES = 28
 
 
-@dataclass(frozen=True, slots=True)
-class UdpBackend:
-    uplink: Uplink
-    port: int = DEFAULT_PORT
-
-    @property
-    def lease_type(self) -> str:
-        return TYPE
-
-    @property
-    def mtu_bytes(self) -> int:
-        return self.uplink.mtu_bytes - OVERHEAD_BYTES
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        return ()
-
-    def data(self, macs: Mapping[str, str]) -> tuple[str, str]:
-        return "", ""
-
-    def desire(self, me: Me, peers: Sequence[Lease], ground: Ground) -> Desired:
-        if me.networks.v4 is None:
-            return Desired()
-        network = Route(me.networks.v4, (Hop(TUN_DEVICE),), protocol=Protocol.BOOT)
-        why = Why("this network's backend is udp")
-        return Desired({network.key: (network, why)}, sort_out(me, peers, TYPE).pending)
+def desire(me: Me, peers: Sequence[Lease], ground: Ground) -> Desired:
+    if me.networks.v4 is None:
+        return Desired()
+    network = Route(me.networks.v4, (Hop(TUN_DEVICE),), protocol=Protocol.BOOT)
+    why = Why("this network's backend is udp")
+    return Desired({network.key: (network, why)}, sort_out(me, peers, TYPE).pending)
 
 
 def table(peers: Iterable[Lease]) -> dict[IPv4Network, IPv4Address]:
@@ -62,8 +41,16 @@ def table(peers: Iterable[Lease]) -> dict[IPv4Network, IPv4Address]:
     }
 
 
-def configure(config: NetConf, uplink: Uplink) -> UdpBackend:
+def configure(config: NetConf, uplink: Uplink) -> Backend:
     """Raises BadDocument, which names the option, and Refused."""
     if uplink.address is None or config.network is None:
         raise Refused("the udp backend is IPv4 only: set EnableIPv4 and Network, or use backend vxlan")
-    return UdpBackend(uplink, config.options.count("Port", DEFAULT_PORT, most=(1 << 16) - 1) or DEFAULT_PORT)
+    port = config.options.count("Port", DEFAULT_PORT, most=(1 << 16) - 1) or DEFAULT_PORT
+    mtu_bytes = uplink.mtu_bytes - OVERHEAD_BYTES
+    return Backend(
+        lease_type=TYPE,
+        mtu_bytes=mtu_bytes,
+        desire=desire,
+        tunnels={TUN_DEVICE: mtu_bytes},
+        pumped=Pumped(uplink.address, port),
+    )

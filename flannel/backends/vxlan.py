@@ -14,7 +14,7 @@ Source: flannel pkg/backend/vxlan; RFC 7348.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,7 +24,7 @@ from felix.fib.model import Address, Desired, Protocol, Route, RouteKey, Why
 from felix.fib.tunnel import Entry, TunnelDevice, Vxlan
 from felix.ground import Ground
 from flannel import go_json
-from flannel.backends.backend import Me, Refused, Target, Uplink, sort_out
+from flannel.backends.backend import Backend, Macs, Me, Refused, Target, Uplink, sort_out
 from flannel.go_json import BadDocument
 from flannel.lease import Lease
 from flannel.marks import vxlan_device
@@ -38,31 +38,23 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True, slots=True)
-class VxlanBackend:
+class Overlay:
     """``base_bytes``: the MTU that the overhead is taken from."""
 
     uplink: Uplink
     versions: tuple[int, ...]
     base_bytes: int
-    vni: int = DEFAULT_VNI
-    port: int = DEFAULT_PORT
-    learns: bool = False
-    has_policies: bool = False
-    is_direct: bool = False
+    vni: int
+    port: int
+    learns: bool
+    has_policies: bool
+    is_direct: bool
 
-    @property
-    def lease_type(self) -> str:
-        return TYPE
+    def devices(self) -> dict[str, int]:
+        """By name, with their MTUs."""
+        return {vxlan_device(self.vni, version): self._mtu_of(version) for version in self.versions}
 
-    @property
-    def mtu_bytes(self) -> int:
-        return min(map(self._mtu_of, self.versions))
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        return tuple(vxlan_device(self.vni, version) for version in self.versions)
-
-    def data(self, macs: Mapping[str, str]) -> tuple[str, str]:
+    def data(self, macs: Macs) -> tuple[str, str]:
         texts = {version: self._data_of(macs.get(vxlan_device(self.vni, version), "")) for version in self.versions}
         return texts.get(4, ""), texts.get(6, "")
 
@@ -142,12 +134,12 @@ def vtep_mac(data: str) -> str | None:
     return text if _MAC.fullmatch(text) else None
 
 
-def configure(config: NetConf, uplink: Uplink) -> VxlanBackend:
+def configure(config: NetConf, uplink: Uplink) -> Backend:
     """Raises BadDocument, which names the option, and Refused."""
     options = config.options
     versions = tuple(version for version, is_on in ((4, config.has_ipv4), (6, config.has_ipv6)) if is_on)
     base_bytes = options.count("MTU", 0, most=1 << 16) or uplink.mtu_bytes
-    backend = VxlanBackend(
+    overlay = Overlay(
         uplink=uplink,
         versions=versions,
         base_bytes=base_bytes,
@@ -158,5 +150,13 @@ def configure(config: NetConf, uplink: Uplink) -> VxlanBackend:
         is_direct=options.flag("DirectRouting", False),
     )
     for version in versions:
-        backend.local(version)
-    return backend
+        overlay.local(version)
+    devices = overlay.devices()
+    return Backend(
+        lease_type=TYPE,
+        mtu_bytes=min(devices.values()),
+        desire=overlay.desire,
+        tunnels=devices,
+        devices=tuple(devices),
+        data=overlay.data,
+    )
