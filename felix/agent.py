@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from datastore import names
 from datastore.events import Event, Herald
+from datastore.monitoring.usage import Usage
 from datastore.resource import Key
 from datastore.resources import IPAMBlock
 from datastore.store import Store, StoreError
@@ -40,7 +41,7 @@ from felix.firewall.reconciler import Machine
 from felix.health import Health, Part
 from felix.lacking import Lack, lacks
 from felix.local_endpoints import LocalEndpoints
-from felix.metrics import Commanded, Datastore, Figures, FlowCounters, Usage
+from felix.metrics import Commanded, Datastore, Figures, FlowCounters
 from felix.node_ipam import NodeIpam
 from felix.notes import Notes, asked_of, overruled
 from felix.pods import Flows, Pods, Surroundings, Veths

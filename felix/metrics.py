@@ -10,15 +10,18 @@ Source: Calico felix (calc, dataplane/linux, routetable: the files that make the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from datastore.monitoring import usage
 from datastore.monitoring.durations import Durations
-from datastore.monitoring.exposition import NO_LABELS, Family, Labels, Type
+from datastore.monitoring.exposition import Family, Labels, Type, by, one
+from datastore.monitoring.usage import Usage
 from datastore.resources import IPAMBlock, IPPool
+from felix.fib import metrics as fib
 from felix.fib.mirror import Mirror
-from felix.fib.model import Desired, RouteKey
-from felix.fib.owner import Ownership, is_ours
+from felix.fib.model import Desired
+from felix.fib.owner import Ownership
 from felix.fib.status import Report
 from felix.health import Health, Part
 from felix.view import View
@@ -28,17 +31,6 @@ from ipam import choose
 NO_POOL = "no_ippool"
 """For addresses whose pool is gone; the controllers' word."""
 _MAIN_TABLE = 254
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the process takes of its machine."""
-
-    cpu_s: float
-    resident_bytes: int
-    virtual_bytes: int
-    open_files: int
-    started_wall_s: float
 
 
 @dataclass(slots=True)
@@ -100,11 +92,7 @@ def families(figures: Figures) -> Iterator[Family]:
     yield from _of_addresses(figures)
     yield from _of_health(figures)
     if figures.usage is not None:
-        yield from _of_process(figures.usage)
-
-
-def _one(name: str, type_: Type, about: str, value: float | Durations) -> Family:
-    return Family(name, type_, about, {NO_LABELS: value})
+        yield from usage.families(figures.usage)
 
 
 # --- upstream's ---------------------------------------------------------------------------------------------------
@@ -116,30 +104,30 @@ def _of_datastore(figures: Figures) -> Iterator[Family]:
     view, store = figures.view, figures.datastore
     state = _IN_SYNC if store.is_listed else _LISTING if store.lists else _WAITING
     yield Family("felix_host", Type.GAUGE, "This node's name, as a label.", {(("host", view.node),): 1})
-    yield _one("felix_resync_state", Type.GAUGE, "0 waits for the datastore, 1 lists it, 2 follows it.", state)
-    yield _one("felix_resyncs_started", Type.COUNTER, "Whole lists of a kind that were read.", store.lists)
+    yield one("felix_resync_state", Type.GAUGE, "0 waits for the datastore, 1 lists it, 2 follows it.", state)
+    yield one("felix_resyncs_started", Type.COUNTER, "Whole lists of a kind that were read.", store.lists)
     updates: dict[Labels, float | Durations] = {(("type", kind),): count for kind, count in store.updates.items()}
     yield Family("felix_calc_graph_updates_processed", Type.COUNTER, "Changes heard from the datastore.", updates)
     about = "Seconds to work out what the kernel should hold."
-    yield _one("felix_calc_graph_update_time_seconds", Type.SUMMARY, about, figures.deciding)
-    yield _one("felix_cluster_num_hosts", Type.GAUGE, "Nodes of the cluster.", len(view.nodes))
+    yield one("felix_calc_graph_update_time_seconds", Type.SUMMARY, about, figures.deciding)
+    yield one("felix_cluster_num_hosts", Type.GAUGE, "Nodes of the cluster.", len(view.nodes))
     own = sum(endpoint.node == view.node for endpoint in view.endpoints.values())
-    yield _one("felix_active_local_endpoints", Type.GAUGE, "Endpoints of this node.", own)
+    yield one("felix_active_local_endpoints", Type.GAUGE, "Endpoints of this node.", own)
 
 
 def _of_dataplane(figures: Figures) -> Iterator[Family]:
     counters = figures.report.counters
-    yield _one(
+    yield one(
         "felix_int_dataplane_apply_time_seconds",
         Type.SUMMARY,
         "Seconds of each pass over the kernel.",
         figures.applying,
     )
     failures = counters.refused + counters.kernel_errors
-    yield _one("felix_int_dataplane_failures", Type.COUNTER, "Writes that the kernel refused, and reads.", failures)
+    yield one("felix_int_dataplane_failures", Type.COUNTER, "Writes that the kernel refused, and reads.", failures)
     if figures.first_ready_s is not None:
         about = "Seconds from the start until the kernel held what was wanted."
-        yield _one("felix_int_dataplane_initial_resync_time_seconds", Type.GAUGE, about, figures.first_ready_s)
+        yield one("felix_int_dataplane_initial_resync_time_seconds", Type.GAUGE, about, figures.first_ready_s)
     pods = Counter(link.startswith("cali") for link in figures.mirror.actual.links)[True]
     managed = Counter(key.dst.version for key in figures.desired.routes)
     for name, about, value in (
@@ -156,34 +144,10 @@ def _of_dataplane(figures: Figures) -> Iterator[Family]:
 
 
 def _of_routes(figures: Figures) -> Iterator[Family]:
-    """Wanted and held ones are the same when all is well; where they differ is what is drifting."""
-    wanted, held = figures.desired.routes, figures.mirror.actual.routes
-    ours = {key for key, route in held.items() if is_ours(route, figures.ownership)}
-    yield _by_version("tortie_felix_routes_wanted", "Routes that the kernel should hold.", wanted)
-    yield _by_version("tortie_felix_routes_actual", "Our routes that the kernel holds.", ours)
-    drift = {
-        "missing": sum(held.get(key) != route for key, (route, _) in wanted.items()),
-        "unwanted": len(ours - wanted.keys()),
-        "pending": figures.report.pending,
-        "refused": figures.report.failed,
-        "conflict": figures.report.conflicts,
-    }
-    yield _by("tortie_felix_routes_drift", "How the kernel differs from what is wanted.", "state", drift)
-    counters = figures.report.counters
-    writes = {"written": counters.written, "removed": counters.removed, "refused": counters.refused}
-    yield _by("tortie_felix_kernel_writes_total", "Writes to the kernel.", "result", writes, Type.COUNTER)
-    yield _one("tortie_felix_passes_total", Type.COUNTER, "Comparisons with the kernel.", counters.passes)
+    kernel = fib.Figures(figures.desired, figures.mirror, figures.ownership, figures.report)
+    yield from fib.families("tortie_felix", kernel)
     about = "Passes over the packet filter, changes to it, and passes that failed."
-    yield _by("tortie_felix_packet_filter_total", about, "what", figures.filters, Type.COUNTER)
-
-
-def _by_version(name: str, about: str, keys: Iterable[RouteKey]) -> Family:
-    counted = Counter(key.dst.version for key in keys)
-    return _by(name, about, "ip_version", {str(version): counted[version] for version in (4, 6)})
-
-
-def _by(name: str, about: str, label: str, values: Mapping[str, int], type_: Type = Type.GAUGE) -> Family:
-    return Family(name, type_, about, {((label, each),): value for each, value in values.items()})
+    yield by("tortie_felix_packet_filter_total", about, "what", figures.filters, Type.COUNTER)
 
 
 def _of_commands(figures: Figures) -> Iterator[Family]:
@@ -191,10 +155,10 @@ def _of_commands(figures: Figures) -> Iterator[Family]:
     yield Family("tortie_felix_cni_seconds", Type.HISTOGRAM, "Seconds of each CNI command, felix's part.", took)
     failures = {name: each.failures for name, each in figures.commands.items()}
     about = "CNI commands that ended with an error; a DEL that was put off is one."
-    yield _by("tortie_felix_cni_failures_total", about, "command", failures, Type.COUNTER)
+    yield by("tortie_felix_cni_failures_total", about, "command", failures, Type.COUNTER)
     flows = {"forgotten": figures.flows.forgotten, "failures": figures.flows.failures}
     about = "Tracked connections forgotten because their address has a new holder, and addresses that failed."
-    yield _by("tortie_felix_connections_total", about, "what", flows, Type.COUNTER)
+    yield by("tortie_felix_connections_total", about, "what", flows, Type.COUNTER)
 
 
 def _of_addresses(figures: Figures) -> Iterator[Family]:
@@ -213,7 +177,7 @@ def _of_addresses(figures: Figures) -> Iterator[Family]:
         ("in_use", "Addresses of this node's blocks that somebody has."),
         ("free", "Addresses of this node's blocks that nobody has."),
     ):
-        yield _by(f"tortie_felix_ipam_{what}", about, "ippool", {name: counted[what][name] for name in names})
+        yield by(f"tortie_felix_ipam_{what}", about, "ippool", {name: counted[what][name] for name in names})
 
 
 def _pool_of(block: IPAMBlock, pools: list[IPPool]) -> str:
@@ -224,22 +188,13 @@ def _pool_of(block: IPAMBlock, pools: list[IPPool]) -> str:
 def _of_health(figures: Figures) -> Iterator[Family]:
     states = figures.health.states
     ready = {part.value: int(states[part].is_ready) for part in Part if part in states}
-    yield _by("tortie_felix_part_ready", "1 for each part that does its work.", "part", ready)
+    yield by("tortie_felix_part_ready", "1 for each part that does its work.", "part", ready)
     troubled = {part.value: int(bool(states[part].why)) for part in Part if part in states}
-    yield _by(
+    yield by(
         "tortie_felix_part_troubled", "1 for each part that has something to tell in /readiness.", "part", troubled
     )
-    yield _one("tortie_felix_ready", Type.GAUGE, "1 when the node can take pods.", int(figures.health.is_ready))
+    yield one("tortie_felix_ready", Type.GAUGE, "1 when the node can take pods.", int(figures.health.is_ready))
     about = "Kinds of which the datastore tells nothing at the moment."
-    yield _one("tortie_felix_datastore_out_of_touch", Type.GAUGE, about, figures.datastore.out_of_touch)
+    yield one("tortie_felix_datastore_out_of_touch", Type.GAUGE, about, figures.datastore.out_of_touch)
     about = "Objects of the datastore that cannot be read."
-    yield _by("tortie_felix_objects_unreadable", about, "type", figures.datastore.unreadable)
-
-
-def _of_process(usage: Usage) -> Iterator[Family]:
-    """As every client library of Prometheus exports it."""
-    yield _one("process_cpu_seconds_total", Type.COUNTER, "User and system time in seconds.", usage.cpu_s)
-    yield _one("process_resident_memory_bytes", Type.GAUGE, "Resident memory size in bytes.", usage.resident_bytes)
-    yield _one("process_virtual_memory_bytes", Type.GAUGE, "Virtual memory size in bytes.", usage.virtual_bytes)
-    yield _one("process_open_fds", Type.GAUGE, "Number of open file descriptors.", usage.open_files)
-    yield _one("process_start_time_seconds", Type.GAUGE, "Start time since 1970 in seconds.", usage.started_wall_s)
+    yield by("tortie_felix_objects_unreadable", about, "type", figures.datastore.unreadable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from felix.metrics import Usage
+from datastore.monitoring.usage import Usage
 
 _UTIME, _STIME, _START, _VIRTUAL, _RESIDENT = 11, 12, 19, 20, 21
 """Fields of /proc/PID/stat, counted behind the name."""

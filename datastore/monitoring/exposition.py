@@ -32,6 +32,16 @@ class Family:
     samples: Mapping[Labels, float | Durations]
 
 
+def one(name: str, type_: Type, about: str, value: float | Durations) -> Family:
+    """Without labels."""
+    return Family(name, type_, about, {NO_LABELS: value})
+
+
+def by(name: str, about: str, label: str, values: Mapping[str, float], type_: Type = Type.GAUGE) -> Family:
+    """One label, and a value for each of its texts."""
+    return Family(name, type_, about, {((label, each),): value for each, value in values.items()})
+
+
 def text(families: Iterable[Family]) -> str:
     return "".join(line for family in families for line in _lines(family))
 
