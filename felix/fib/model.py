@@ -187,7 +187,7 @@ def _listing_order(route: Route) -> tuple[int, int, int, int]:
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network device as the kernel shows it. ``kind`` is veth, vxlan, ipip ... or "" for hardware; ``vxlan`` is what
-    a device of that kind was made with, ``ipip`` likewise.
+    a device of that kind was made with, ``ipip`` likewise. ``master``: the index of the bridge that it is a port of.
     """
 
     name: str
@@ -199,6 +199,7 @@ class Link:
     has_carrier: bool = False
     vxlan: Vxlan | None = None
     ipip: Ipip | None = None
+    master: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def link_of(parsed: Any, name_of: Callable[[int], str]) -> Link:
         has_carrier=bool(parsed["flags"] & _IFF_LOWER_UP),
         vxlan=_vxlan_of(info.get_attr("IFLA_INFO_DATA"), name_of) if kind == "vxlan" else None,
         ipip=_ipip_of(info.get_attr("IFLA_INFO_DATA")) if kind == "ipip" else None,
+        master=parsed.get_attr("IFLA_MASTER") or 0,
     )
 
 
