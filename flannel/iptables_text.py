@@ -13,27 +13,33 @@ from collections.abc import Iterator, Sequence
 from felix.firewall.model import (
     Accept,
     Action,
+    ClampMss,
     FamilyRules,
+    FromDevice,
     FromNetwork,
     HasMark,
     Hook,
+    IsSyn,
     Jump,
     Masquerade,
     Match,
     Return,
     Rule,
     Table,
+    ToDevice,
     ToNetwork,
 )
-from flannel.rules import FORWARD, POSTROUTING
+from flannel.rules import CLAMP, FORWARD, POSTROUTING
 
-_HOOKS = {POSTROUTING: Hook.POSTROUTING, FORWARD: Hook.FORWARD}
+_HOOKS = {POSTROUTING: Hook.POSTROUTING, FORWARD: Hook.FORWARD, CLAMP: Hook.FORWARD}
 """Each chain of ours, and the kernel's chain that leads to it."""
+
+_TABLES = (Table.NAT, Table.FILTER, Table.MANGLE)
 
 
 def edits(family: FamilyRules, saved: str) -> str:
     """What iptables-restore --noflush is to read so that the tables in ``saved`` hold ``family``; "" for nothing."""
-    return "".join(_of_table(family, table, _lines(saved, table)) for table in (Table.NAT, Table.FILTER))
+    return "".join(_of_table(family, table, _lines(saved, table)) for table in _TABLES)
 
 
 def _of_table(family: FamilyRules, table: Table, saved: Sequence[str]) -> str:
@@ -83,6 +89,12 @@ def _match(match: Match) -> str:
             return f"{'' if is_so else '! '}-d {network}"
         case HasMark(bits):
             return f"-m mark --mark {bits:#x}/{bits:#x}"
+        case FromDevice(device):
+            return f"-i {device}"
+        case ToDevice(device):
+            return f"-o {device}"
+        case IsSyn():
+            return "-p tcp -m tcp --tcp-flags SYN,RST SYN"
         case _:
             raise TypeError(match)
 
@@ -97,5 +109,7 @@ def _action(action: Action) -> str:
             return f"-j {chain}"
         case Masquerade(_, is_random):
             return f"-j MASQUERADE{' --random-fully' if is_random else ''}"
+        case ClampMss(mss_bytes):
+            return f"-j TCPMSS --set-mss {mss_bytes}"
         case _:
             raise TypeError(action)

@@ -16,17 +16,21 @@ from felix.firewall.model import (
     Accept,
     Action,
     ChainKey,
+    ClampMss,
     FamilyRules,
+    FromDevice,
     FromNetwork,
     HasMark,
+    IsSyn,
     Masquerade,
     Match,
     Return,
     Rule,
+    ToDevice,
     ToNetwork,
 )
 from felix.firewall.nft_json import FAMILIES, Object
-from flannel.rules import FORWARD, POSTROUTING
+from flannel.rules import CLAMP, FORWARD, POSTROUTING
 
 TABLES = {4: "flannel-ipv4", 6: "flannel-ipv6"}
 _VOLATILE = ("handle", "index")
@@ -39,6 +43,10 @@ _CHAINS: Mapping[ChainKey, tuple[str, str]] = {
     FORWARD: (
         "forward",
         '{ type filter hook forward priority filter ; policy accept ; comment "chain to accept flannel traffic" ; }',
+    ),
+    CLAMP: (
+        "clamp",
+        '{ type filter hook forward priority mangle ; policy accept ; comment "chain for TCP through tunnels" ; }',
     ),
 }
 
@@ -80,6 +88,12 @@ def _match(match: Match, ip: str) -> str:
             return f"{ip} daddr {'' if is_so else '!= '}{network}"
         case HasMark(bits):
             return f"meta mark & {bits:#x} == {bits:#x}"
+        case FromDevice(device):
+            return f'iifname "{device}"'
+        case ToDevice(device):
+            return f'oifname "{device}"'
+        case IsSyn():
+            return "tcp flags & (syn | rst) == syn"
         case _:
             raise TypeError(match)
 
@@ -92,6 +106,8 @@ def _action(action: Action) -> str:
             return "return"
         case Masquerade(_, is_random):
             return "masquerade fully-random" if is_random else "masquerade"
+        case ClampMss(mss_bytes):
+            return f"tcp option maxseg size set {mss_bytes}"
         case _:
             raise TypeError(action)
 

@@ -4,17 +4,18 @@
     what stays inside, or comes in to this node's pods by a route from outside, is not
     what the host sends in from an address outside of the network is
     what is forwarded from and to the network is accepted, whatever the host's own policy is
+    TCP through a tunnel opens with segments that fit, while this node has pods that would send larger ones
 
 In this order, under these names and comments: the original on the same node would set its own again every five seconds
-if one were missing or different. nftables gets the same rules; the original's fourth there would make the sixth one
-useless.
+if one were missing or different; of the last it knows nothing. nftables gets the same rules; the original's fourth
+there would make the sixth one useless.
 
 Source: flannel pkg/trafficmngr.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -35,11 +36,13 @@ from felix.firewall.model import (
     Table,
     ToNetwork,
 )
+from felix.firewall.rules import clamps
 from flannel.lease import Subnets
 
 POSTROUTING = ChainKey(Table.NAT, "FLANNEL-POSTRTG")
 FORWARD = ChainKey(Table.FILTER, "FLANNEL-FWD")
-MASQ_COMMENT, FORWARD_COMMENT = "flanneld masq", "flanneld forward"
+CLAMP = ChainKey(Table.MANGLE, "FLANNEL-MSS")
+MASQ_COMMENT, FORWARD_COMMENT, CLAMP_COMMENT = "flanneld masq", "flanneld forward", "flanneld mss"
 KUBE_PROXY_MARK = 0x4000
 _MULTICAST = {4: ip_network("224.0.0.0/4"), 6: ip_network("ff00::/8")}
 
@@ -53,12 +56,20 @@ class Wanted:
     forwards: bool = True
 
 
-def rules(networks: Subnets, subnets: Subnets, wanted: Wanted) -> RuleSet:
-    """``subnets`` are this node's own. A family that is off has none."""
-    return RuleSet(_family(4, networks.v4, subnets.v4, wanted), _family(6, networks.v6, subnets.v6, wanted))
+NO_SEGMENTS: Mapping[str, int] = {}
 
 
-def _family(version: int, network: Network | None, subnet: Network | None, wanted: Wanted) -> FamilyRules:
+def rules(networks: Subnets, subnets: Subnets, wanted: Wanted, segments: Mapping[str, int] = NO_SEGMENTS) -> RuleSet:
+    """``subnets`` are this node's own. A family that is off has none. ``segments``: tunnel device to the largest
+    segment of TCP over IPv4, in bytes, where it must be told.
+    """
+    v4 = _family(4, networks.v4, subnets.v4, wanted, segments)
+    return RuleSet(v4, _family(6, networks.v6, subnets.v6, wanted, segments))
+
+
+def _family(
+    version: int, network: Network | None, subnet: Network | None, wanted: Wanted, segments: Mapping[str, int]
+) -> FamilyRules:
     if network is None or subnet is None:
         return FamilyRules(version)
     chains: dict[ChainKey, tuple[Rule, ...]] = {}
@@ -69,6 +80,9 @@ def _family(version: int, network: Network | None, subnet: Network | None, wante
     if wanted.forwards:
         chains[FORWARD] = tuple(_forwarding(network))
         entries.append(_entry(FORWARD, Hook.FORWARD, FORWARD_COMMENT))
+    if segments:
+        chains[CLAMP] = tuple(clamps(segments, version, CLAMP_COMMENT))
+        entries.append(_entry(CLAMP, Hook.FORWARD, CLAMP_COMMENT))
     return FamilyRules(version, chains=chains, entries=tuple(entries))
 
 

@@ -225,12 +225,16 @@ def _spoof_checks(facts: Facts) -> Iterator[Rule]:
 
 
 def _mangle(facts: Facts, version: int) -> Chains:
-    clamps: list[Rule] = []
-    for device, mss_bytes in sorted(facts.clamp.items()):
-        why = Why("the way onwards takes smaller packets than the pod's device")
+    found = tuple(clamps(facts.clamp, version))
+    return {ChainKey(Table.MANGLE, FORWARD): found} if found else {}
+
+
+def clamps(segments: Mapping[str, int], version: int, comment: str = "") -> Iterator[Rule]:
+    """``segments`` as :attr:`Facts.clamp`. A segment that is smaller already stays so."""
+    why = Why("the way onwards takes smaller packets than the pod's device")
+    for device, mss_bytes in sorted(segments.items()):
         for match in (FromDevice(device), ToDevice(device)):
-            clamps.append(Rule((match, IsSyn()), ClampMss(_mss(mss_bytes, version)), why))
-    return {ChainKey(Table.MANGLE, FORWARD): tuple(clamps)} if clamps else {}
+            yield Rule((match, IsSyn()), ClampMss(_mss(mss_bytes, version)), why, comment)
 
 
 def _mss(mss_bytes: int, version: int) -> int:

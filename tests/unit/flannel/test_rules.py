@@ -104,6 +104,41 @@ def test_a_family_that_is_off_has_no_rules() -> None:
     assert [entry.table for entry in only_v4.v4.entries] == [Table.NAT, Table.FILTER]
 
 
+CLAMPED = rules(NETWORKS, SUBNETS, Wanted(masquerades=True), {"flannel.1": 1410})
+MANGLE = """\
+*mangle
+:FLANNEL-MSS - [0:0]
+-A FLANNEL-MSS -i flannel.1 -p tcp -m tcp --tcp-flags SYN,RST SYN -m comment --comment "flanneld mss" \
+-j TCPMSS --set-mss 1410
+-A FLANNEL-MSS -o flannel.1 -p tcp -m tcp --tcp-flags SYN,RST SYN -m comment --comment "flanneld mss" \
+-j TCPMSS --set-mss 1410
+-A FORWARD -m comment --comment "flanneld mss" -j FLANNEL-MSS
+COMMIT
+"""
+
+
+def test_tcp_through_a_tunnel_is_clamped_beside_the_originals_rules_and_only_while_it_must() -> None:
+    assert iptables_text.edits(CLAMPED.v4, saved()) == MANGLE
+    assert iptables_text.edits(CLAMPED.v4, saved() + MANGLE) == ""
+    assert iptables_text.edits(ALL.v4, saved() + MANGLE).splitlines()[-3:] == [
+        "-F FLANNEL-MSS",
+        "-X FLANNEL-MSS",
+        "COMMIT",
+    ]
+
+
+def test_a_segment_of_ipv6_is_20_bytes_smaller() -> None:
+    assert "--set-mss 1390" in iptables_text.edits(CLAMPED.v6, "")
+
+
+def test_nftables_clamp_in_a_chain_of_their_own() -> None:
+    lines, syn = nft_text.written(CLAMPED.v4).splitlines(), "tcp flags & (syn | rst) == syn"
+    assert lines[-2:] == [
+        f'add rule ip flannel-ipv4 clamp {way} "flannel.1" {syn} tcp option maxseg size set 1410'
+        for way in ("iifname", "oifname")
+    ]
+
+
 def test_nftables_get_the_originals_tables_and_chains_in_one_transaction() -> None:
     assert nft_text.written(ALL.v4) == NFT
 
