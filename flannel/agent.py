@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,20 +19,25 @@ from random import Random
 from typing import Any, Protocol, TypeVar
 
 from datastore.store import Unavailable
+from felix.fib import metrics as fib
 from felix.fib.journal import Journal
 from felix.fib.kernel import Kernel
 from felix.fib.mirror import Surroundings
 from felix.fib.model import Network
 from felix.fib.reconciler import REFRESH_S, Reconciler, Wish
 from felix.fib.status import Applied, NotSettled, State
+from felix.firewall.reconciler import Counters as FilterCounters
 from flannel import subnet_file
 from flannel.backends import vxlan
 from flannel.backends.backend import Backend, Me, Refused, Uplink
+from flannel.large_pods import LargePod, large_pods, segments
 from flannel.lease import Attributes, Lease, Subnets
 from flannel.lease_table import Known
 from flannel.marks import FLANNEL
+from flannel.metrics import Figures
 from flannel.netconf import NetConf
 from flannel.news import News
+from flannel.repairs import Repairs
 from flannel.source import Source
 from flannel.subnet_env import SubnetEnv
 from flannel.wish import Peers, wish
@@ -46,7 +51,8 @@ SWITCH_PATIENCE_S = 2.0
 """A peer that cannot be reached for longer does not keep this node from joining."""
 
 _RETRY_S = 1.0
-_HOPELESS = ("EOPNOTSUPP", "EEXIST")
+_HOPELESS = ("ENOTSUP", "EEXIST")
+"""What the kernel will say tomorrow as well. The first is Python's word for EOPNOTSUPP: they are one number."""
 
 log = logging.getLogger("flannel")
 
@@ -58,11 +64,21 @@ class Filter(Protocol):
         """Returns when the rules are in force, or with a word in the log when that takes too long."""
         ...
 
+    def clamp(self, segments: Mapping[str, int]) -> None:
+        """From now on TCP through these devices opens with segments of at most so many bytes."""
+        ...
+
+    @property
+    def counters(self) -> FilterCounters: ...
+
     async def run(self) -> None: ...
 
 
 class Carrier(Protocol):
-    """Who forwards packets in place of the kernel, where a backend needs that."""
+    """Who forwards packets in place of the kernel, where a backend needs that. ``counts``: packets dropped, by why."""
+
+    @property
+    def counts(self) -> Mapping[str, int]: ...
 
     def carry(self, me: Me, peers: Sequence[Lease]) -> None: ...
 
@@ -108,6 +124,8 @@ class Agent:
         self._peers: Peers | None = None
         self._around = Surroundings()
         self._told: dict[Network, str] = {}
+        self._large: tuple[LargePod, ...] = ()
+        self._repairs = Repairs()
         self._keeps_tunnels_until = 0.0
         self._end_of_grace: asyncio.TimerHandle | None = None
         self._passed, self._learned = asyncio.Event(), asyncio.Event()
@@ -136,6 +154,29 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             for name, part in parts.items():
                 tasks.create_task(part, name=name)
+
+    # --- what it says of itself ------------------------------------------------------------------------------------
+
+    def figures(self) -> Figures:
+        world, reconciler = self._world, self.reconciler
+        peers = Peers() if self._peers is None else self._peers
+        report = reconciler.report()
+        return Figures(
+            backend=self._config.backend,
+            is_ready=self.is_ready,
+            peers=len(peers.leases),
+            unreadable=len(peers.unreadable),
+            kernel=fib.Figures(reconciler.desired, reconciler.mirror, reconciler.ownership, report),
+            repairs=self._repairs.count,
+            large_pods=self._large,
+            source=world.source.counters,
+            filter=world.filter.counters,
+            drops={} if world.carrier is None else world.carrier.counts,
+        )
+
+    def notes(self) -> list[str]:
+        """What a person should know of the network, although the daemon works."""
+        return [*(f"Subnet {dst}: {why}" for dst, why in self._troubles().items()), *map(str, self._large)]
 
     # --- joining the network ----------------------------------------------------------------------------------------
 
@@ -170,6 +211,7 @@ class Agent:
     async def _take_lease(self) -> None:
         lease = await self._persistently(lambda: self._world.source.acquire(self._attributes()))
         self._me = replace(self._me, subnets=lease.subnets)
+        self._look_at_pods()
         self._carry()
         self._keep_tunnels()
         self._changed()
@@ -192,12 +234,13 @@ class Agent:
 
     async def _until_devices_are_up(self) -> None:
         """Raises Refused where the kernel cannot make one. Their MACs go into the lease."""
-        while missing := [name for name in self._backend.devices if not self._is_up(name)]:
+        while missing := [one for one, _ in self._wish().desired.tunnels.values() if not self._is_up(one.name)]:
             await self._passed.wait()
             self._passed.clear()
-            for op, why in self.reconciler.failures.items():
-                if why.startswith(_HOPELESS) and any(name in op for name in missing):
-                    raise Refused(f"Error registering network: {op}: {why}{_advice(why)}")
+            for tunnel in missing:
+                for op, why in self.reconciler.failures.items():
+                    if why.startswith(_HOPELESS) and tunnel.name in op:
+                        raise Refused(f"Error registering network: {op}: {why}; {_advice(why, tunnel.kind)}")
 
     def _is_up(self, device: str) -> bool:
         link = self.reconciler.mirror.actual.links.get(device)
@@ -240,6 +283,7 @@ class Agent:
 
     def _see(self, around: Surroundings) -> None:
         self._around = around
+        self._look_at_pods()
         self._changed()
 
     def _changed(self) -> None:
@@ -264,10 +308,21 @@ class Agent:
             self._end_of_grace.cancel()
         self._end_of_grace = loop.call_at(self._keeps_tunnels_until + 0.01, self._changed)
 
+    def _look_at_pods(self) -> None:
+        large = large_pods(self._around, self._me.subnets, self._backend.mtu_bytes)
+        for pod in large:
+            if pod not in self._large:
+                log.warning("%s", pod)
+        if large != self._large:
+            self._large = large
+            self._world.filter.clamp(segments(self._backend, large))
+
     def _note_applied(self, applied: Sequence[Applied]) -> None:
+        self._repairs.note(self.reconciler.desired, applied)
         self._news.applied(applied)
 
     def _after_pass(self) -> None:
+        self._repairs.passed(self.reconciler.desired, is_settled=self._is_settled())
         self._passed.set()
         if self.is_ready:
             self._tell_news()
@@ -290,6 +345,10 @@ class Agent:
             found |= {dst: str(status) for dst, status in statuses if status and status.state is State.CONFLICT}
         return found
 
+    def _is_settled(self) -> bool:
+        report = self.reconciler.report()
+        return report.has_planned and not report.trouble and not self.reconciler.failures
+
     def _index_of(self, device: str) -> int:
         link = self.reconciler.mirror.actual.links.get(device)
         return 0 if link is None else link.index
@@ -302,9 +361,9 @@ def _new_mac(random: Random) -> str:
     return raw.hex(":")
 
 
-def _advice(why: str) -> str:
+def _advice(why: str, kind: str) -> str:
+    if why.startswith("EEXIST") and kind == "vxlan":
+        return "another VXLAN device has this VNI and port: delete it (ip -d link), or set Backend.VNI or Backend.Port"
     if why.startswith("EEXIST"):
-        return (
-            "; another VXLAN device has this VNI and port: delete it (ip -d link), or set Backend.VNI or Backend.Port"
-        )
-    return "; this kernel has no such device: load its module, or use another backend"
+        return f"another device of kind {kind} has this address: delete it (ip -d link)"
+    return f"this kernel has no {kind}: load its module (modprobe {kind}), or set Backend.Type to another one"

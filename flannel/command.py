@@ -71,36 +71,30 @@ async def _serve(flags: Flags) -> int:
     except* Revoked:
         log.error("Lease has been revoked. Shutting down daemon.")
     except* told as group:
-        for error in _leaves(group):
+        for error in leaves(group):
             log.error("%s", error)
     return 1
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+            yield from leaves(error)
         else:
             yield error
 
 
 async def _flanneld(flags: Flags) -> None:
     from felix import notify
-    from flannel import health, start
+    from flannel import start
+    from flannel.health import Health
 
-    source = await start.source_of(flags, os.environ)
+    source, health = await start.source_of(flags, os.environ), Health()
     try:
         async with asyncio.TaskGroup() as tasks:
-            ready = asyncio.Event()
             if flags.healthz_port:
-                serving = health.serve(ready.is_set, flags.healthz_ip, flags.healthz_port)
-                tasks.create_task(serving, name="health")
-
-            def on_ready() -> None:
-                ready.set()
-                notify.ready()
-
-            agent = await start.agent_of(flags, source, on_ready=on_ready)
+                tasks.create_task(health.serve(flags.healthz_ip, flags.healthz_port), name="health")
+            health.daemon = agent = await start.agent_of(flags, source, on_ready=notify.ready)
             tasks.create_task(agent.run(), name="agent")
     finally:
         await source.close()

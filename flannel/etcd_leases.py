@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
+from typing import Protocol
 
 from datastore import etcd_wire as wire
-from datastore.etcd_client import EtcdClient
 from datastore.etcd_trouble import Unanswered
 from datastore.etcd_wire import Heard, Stored, Txn
 from datastore.store import StoreError
@@ -31,7 +32,7 @@ from flannel.go_json import BadDocument
 from flannel.lease import NO_SUBNETS, Attributes, Lease, Subnets
 from flannel.lease_table import Known, LeaseTable
 from flannel.netconf import NetConf
-from flannel.source import NoLease, Revoked
+from flannel.source import Counters, NoLease, Revoked
 from flannel.subnets import OutOfSubnets, Ranges
 
 TTL_S = 86_400
@@ -42,6 +43,22 @@ _RENEW_PAUSE_S = 60.0
 log = logging.getLogger("flannel")
 
 
+class Etcd(Protocol):
+    """What is asked of :class:`datastore.etcd_client.EtcdClient`, with its words and errors."""
+
+    async def range(self, of: wire.Range) -> wire.Found: ...
+
+    async def write(self, txn: Txn) -> wire.Outcome: ...
+
+    async def grant(self, ttl_s: int) -> int: ...
+
+    async def revoke(self, lease: int) -> None: ...
+
+    def watch(self, key: bytes, end: bytes, *, start: int, wants_before: bool) -> AsyncGenerator[Heard, None]: ...
+
+    async def close(self) -> None: ...
+
+
 class EtcdLeases:
     """``previous``: what subnet.env says this node had. ``renew_margin_s``: how long before its end a lease is
     renewed.
@@ -49,7 +66,7 @@ class EtcdLeases:
 
     def __init__(
         self,
-        client: EtcdClient,
+        client: Etcd,
         prefix: str,
         *,
         previous: Subnets = NO_SUBNETS,
@@ -65,6 +82,11 @@ class EtcdLeases:
         self._ends_at: float | None = None  # None: never, it is a reservation
         self._table = LeaseTable(log.warning)
         self._told_trouble = ""
+        self._counters = Counters()
+
+    @property
+    def counters(self) -> Counters:
+        return replace(self._counters, bad=self._table.bad)
 
     # --- the configuration ----------------------------------------------------------------------------------------
 
@@ -196,8 +218,10 @@ class EtcdLeases:
             await asyncio.sleep(wait_s)
             try:
                 await self._renew()
+                self._counters = replace(self._counters, renewals=self._counters.renewals + 1)
                 log.info("Lease renewed, new expiration: in %s", _duration(TTL_S))
             except StoreError as error:
+                self._counters = replace(self._counters, renewal_failures=self._counters.renewal_failures + 1)
                 log.error("Error renewing lease (trying again in 1 min): %s", error)
                 await asyncio.sleep(_RENEW_PAUSE_S)
         await asyncio.Event().wait()
@@ -223,6 +247,7 @@ class EtcdLeases:
                 pause_s = _FIRST_PAUSE_S
                 await self._listen(revision, tell)
             except StoreError as error:
+                self._counters = replace(self._counters, watch_failures=self._counters.watch_failures + 1)
                 self._note_trouble(f"Watch of subnet leases failed: {error}; routes stay as they are")
                 await asyncio.sleep(pause_s * self._random.uniform(0.8, 1.2))
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
@@ -233,6 +258,7 @@ class EtcdLeases:
         if own is not None and self._layout.key(own.subnets) not in {one.key for one in found.stored}:
             raise Revoked
         self._told_trouble = ""
+        self._counters = replace(self._counters, lists=self._counters.lists + 1)
         self._table.load(map(etcd_layout.entry, found.stored))
         tell(self._table.known())
         return found.revision

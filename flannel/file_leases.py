@@ -27,7 +27,7 @@ from flannel.go_json import BadDocument
 from flannel.lease import Attributes, Lease, Subnets
 from flannel.lease_table import Known, LeaseTable
 from flannel.netconf import NetConf
-from flannel.source import NoLease, Revoked
+from flannel.source import Counters, NoLease, Revoked
 from flannel.subnets import OutOfSubnets, Ranges
 
 _CHANGES = flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CLOSE_WRITE
@@ -46,6 +46,12 @@ class FileLeases:
         self._changed = asyncio.Event()
         self._inotify = INotify()
         self._is_listening = False
+        self._lists = 0
+
+    @property
+    def counters(self) -> Counters:
+        """Nothing is renewed here, and each change is a new list."""
+        return Counters(lists=self._lists, bad=self._table.bad)
 
     async def config(self) -> NetConf:
         """Waits for one that can be used."""
@@ -129,6 +135,7 @@ class FileLeases:
             own, stored = self._own, self._list()
             if own is not None and str(own) not in {etcd_layout.name(one) for one in stored}:
                 raise Revoked
+            self._lists += 1
             self._table.load(map(etcd_layout.entry, stored))
             tell(self._table.known())
             await self._changed.wait()

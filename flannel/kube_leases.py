@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -28,7 +29,7 @@ from flannel.lease import Attributes, Lease, Subnets
 from flannel.lease_table import Entry, Known, LeaseTable
 from flannel.netconf import NetConf
 from flannel.node_lease import Json, Names
-from flannel.source import NoLease
+from flannel.source import Counters, NoLease
 
 NODES = "/api/v1/nodes"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
@@ -61,6 +62,12 @@ class KubeLeases:
         self._config: NetConf | None = None
         self._written: Mapping[str, str] = {}
         self._told_trouble = ""
+        self._counters = Counters()
+
+    @property
+    def counters(self) -> Counters:
+        """Nothing is renewed here."""
+        return replace(self._counters, bad=self._table.bad)
 
     async def config(self) -> NetConf:
         try:
@@ -175,12 +182,14 @@ class KubeLeases:
             except Compacted:
                 continue
             except StoreError as error:
+                self._counters = replace(self._counters, watch_failures=self._counters.watch_failures + 1)
                 self._note_trouble(f"Watch of nodes failed: {error}; routes stay as they are")
                 await asyncio.sleep(pause_s * self._random.uniform(0.8, 1.2))
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
 
     async def _load(self, tell: Callable[[Known], None]) -> str:
         listed = await self._client.ask("GET", NODES, self._asked("list", "nodes"))
+        self._counters = replace(self._counters, lists=self._counters.lists + 1)
         self._table.load(entry for node in listed["items"] if (entry := self._entry(node)) is not None)
         tell(self._table.known())
         for node in listed["items"]:

@@ -8,6 +8,7 @@ another, and says nothing while the datastore is away; ``keep`` renews for as lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
@@ -22,6 +23,17 @@ class NoLease(Exception):
 
 class Revoked(Exception):
     """Somebody deleted this node's lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Since the start. ``lists``: of all leases, read whole; ``bad``: leases that came and could not be read."""
+
+    lists: int = 0
+    watch_failures: int = 0
+    renewals: int = 0
+    renewal_failures: int = 0
+    bad: int = 0
 
 
 class Source(Protocol):
@@ -58,5 +70,8 @@ class Source(Protocol):
     async def running(self) -> None:
         """This node's network works: told to whoever waits for that."""
         ...
+
+    @property
+    def counters(self) -> Counters: ...
 
     async def close(self) -> None: ...

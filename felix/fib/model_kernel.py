@@ -97,8 +97,11 @@ _GLOBAL_SYSCTLS = {"net/ipv4/ip_forward": "0", "net/ipv6/conf/all/forwarding": "
 class ModelKernel:
     """The Kernel protocol, and below it what a person or another program may do: links, addresses, routes by hand."""
 
-    def __init__(self, *, most_changes: int = 100_000) -> None:
-        """``most_changes`` may wait to be taken; then they are dropped and Lost takes their place."""
+    def __init__(self, *, most_changes: int = 100_000, lacks: Collection[str] = ()) -> None:
+        """``most_changes`` may wait to be taken; then they are dropped and Lost takes their place. ``lacks``: kinds of
+        tunnels that it cannot make.
+        """
+        self._lacks = lacks
         self._links: dict[str, Link] = {}
         self._addresses: dict[InterfaceAddress, int] = {}  # and the metric of its connected route
         self._routes: dict[RouteKey, list[Route]] = {}
@@ -380,6 +383,8 @@ class ModelKernel:
     def _make_tunnel(self, tunnel: TunnelDevice) -> Refusal | None:
         if tunnel.name in self._links:
             return Refusal(errno.EEXIST)
+        if tunnel.kind in self._lacks:
+            return Refusal(errno.EOPNOTSUPP)
         if tunnel.vxlan is not None and tunnel.vxlan.parent not in self._links:
             return Refusal(errno.ENODEV)
         self.add_link(tunnel.name, tunnel=tunnel)

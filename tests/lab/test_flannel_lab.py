@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -89,6 +91,51 @@ def test_another_backend_under_traffic_loses_nothing_and_pods_keep_their_address
             bed.eventually(lambda: TABLES[after] in bed.routes("node1"), what=f"the table of {after}")
         assert flow.lost == 0
         assert [bed.address("node1", "a"), bed.address("node2", "b")] == addresses
+
+
+LARGE_BYTES, PORT, STALLED_S = 300_000, 7009, 5.0
+
+
+def take(ready: Callable[[], None]) -> int:
+    """How much of one connection comes before it ends or stalls."""
+    with socket.create_server(("", PORT)) as listener:
+        ready()
+        connection, _ = listener.accept()
+        connection.settimeout(STALLED_S)
+        total = 0
+        with connection, suppress(TimeoutError):
+            while some := connection.recv(1 << 16):
+                total += len(some)
+    return total
+
+
+def test_pods_of_host_gw_keep_working_through_vxlan_and_are_listed_until_they_are_made_anew() -> None:
+    with lab("host-gw") as bed, bed.pods(("node1", "a"), ("node2", "b")) as (_, second):
+        bed.eventually(lambda: bed.ping("node1", "a", second), what="an answer")
+        flannel.switch(bed.reload(), "vxlan", lambda line: None)
+        bed.eventually(lambda: TABLES["vxlan"] in bed.routes("node1"), what="the table of vxlan")
+        assert "mtu 1500" in bed.run("node1", "ip", "link", "show", "eth0", pod="a")
+        bed.eventually(lambda: "MTU 1500, the network carries 1450" in bed.log("node1", "flanneld"), what="a word")
+        clamp = ("nft", "list", "table", "ip", "flannel-ipv4")
+        bed.eventually(lambda: "maxseg size set 1410" in bed.run("node1", *clamp), what="TCP to be clamped")
+        let_nobody_hear_of_smaller_paths(bed)
+        taking = bed.start("node2", take, pod="b")
+        send = f"import socket; socket.create_connection(({second!r}, {PORT})).sendall(bytes({LARGE_BYTES}))"
+        bed.run("node1", sys.executable, "-IS", "-c", send, pod="a")
+        assert taking.result() == LARGE_BYTES
+        for node, pod in (("node1", "a"), ("node2", "b")):
+            bed.del_pod(node, pod)
+            bed.add_pod(node, pod)
+        assert "mtu 1450" in bed.run("node1", "ip", "link", "show", "eth0", pod="a")
+        bed.eventually(lambda: "maxseg" not in bed.run("node1", *clamp), what="TCP to be left alone again")
+
+
+def let_nobody_hear_of_smaller_paths(bed: Testbed) -> None:
+    """As where somebody filters ICMP: then only the segments' size is left to help."""
+    for node in ("node1", "node2"):
+        bed.run(node, "nft", "add table ip deaf")
+        bed.run(node, "nft", "add chain ip deaf out { type filter hook output priority 0 ; }")
+        bed.run(node, "nft", "add rule ip deaf out icmp type destination-unreachable drop")
 
 
 def test_a_node_that_joins_is_reached_and_one_that_is_deleted_leaves_nothing() -> None:
