@@ -127,7 +127,7 @@ def _check(wish: Wish) -> None:
     except ValueError as error:
         raise BadWish(f"--pool-v6 {wish.pool_v6}: {error}") from None
     if wish.network == "flannel":
-        flannel.check(wish.backend, wish.pool)
+        flannel.check(wish.backend, wish.pool, wish.pool_v6 if wish.has_ipv6 else "")
         if wish.datastore != "sqlite":
             raise BadWish(f"--datastore {wish.datastore}: a lab of flannel's keeps its leases in a folder")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -27,9 +29,9 @@ MTUS = {"vxlan": 1450, "vxlan-direct": 1450, "host-gw": 1500, "udp": 1472}
 
 
 @contextmanager
-def lab(backend: str, *, is_routed: bool = False) -> Iterator[Testbed]:
-    name = f"flannel-{backend}"
-    labs = lab_of(cluster.Wish(name=f"t-{name}"[:30], network="flannel", backend=backend, is_routed=is_routed))
+def lab(backend: str, *, is_routed: bool = False, has_ipv6: bool = False) -> Iterator[Testbed]:
+    wish = cluster.Wish(network="flannel", backend=backend, is_routed=is_routed, has_ipv6=has_ipv6)
+    labs = lab_of(replace(wish, name=f"t-flannel-{backend}"[:30]))
     yield next(labs)
     next(labs, None)
 
@@ -91,6 +93,68 @@ def test_another_backend_under_traffic_loses_nothing_and_pods_keep_their_address
             bed.eventually(lambda: TABLES[after] in bed.routes("node1"), what=f"the table of {after}")
         assert flow.lost == 0
         assert [bed.address("node1", "a"), bed.address("node2", "b")] == addresses
+
+
+TABLES_V6 = {
+    "vxlan": "fd00:10:244:0:1::/80 via fd00:10:244:0:1:: dev flannel-v6.1 metric 1024 onlink pref medium\n",
+    "host-gw": "fd00:10:244:0:1::/80 via fd00:50::11 dev ens33 metric 1024 pref medium\n",
+}
+MTUS_V6 = {"vxlan": 1430, "host-gw": 1500}
+
+
+def address_v6(bed: Testbed, node: str, pod: str) -> str:
+    shown = json.loads(bed.run(node, "ip", "-6", "-json", "address", "show", "dev", "eth0", "scope", "global", pod=pod))
+    return str(shown[0]["addr_info"][0]["local"])
+
+
+@pytest.mark.parametrize("backend", TABLES_V6)
+def test_pods_with_both_families_reach_each_other_over_either_and_the_world_over_ipv6_as_their_node(
+    backend: str,
+) -> None:
+    with lab(backend, has_ipv6=True) as bed, bed.pods(("node1", "a"), ("node2", "b")) as (_, second):
+        bed.eventually(lambda: TABLES_V6[backend] in bed.run("node1", "ip", "-6", "route"), what="the IPv6 route")
+        far = address_v6(bed, "node2", "b")
+        assert far.startswith("fd00:10:244:0:1::")
+        ping = ("ping", "-n", "-q", "-c", "1", "-W", "1", "-s", str(MTUS_V6[backend] - 48), "-M", "do", far)
+        assert bed.ping("node1", "a", second) == 1
+        # The bridge asks for a second or two whether somebody else has its address.
+        bed.eventually(lambda: " 1 received" in bed.run("node1", *ping, pod="a", may_fail=True), what="an answer")
+        assert bed.run("node1", "cat", "/run/flannel/subnet.env").splitlines() == [
+            "FLANNEL_NETWORK=10.244.0.0/16",
+            "FLANNEL_SUBNET=10.244.0.1/24",
+            "FLANNEL_IPV6_NETWORK=fd00:10:244::/64",
+            "FLANNEL_IPV6_SUBNET=fd00:10:244::1/80",
+            f"FLANNEL_MTU={MTUS_V6[backend]}",
+            "FLANNEL_IPMASQ=true",
+        ]
+        masquerade = "ip6 saddr fd00:10:244::/64 ip6 daddr != ff00::/8 masquerade fully-random"
+        assert masquerade in bed.run("node1", "nft", "list", "table", "ip6", "flannel-ipv6")
+        asking = bed.start("node2", sender_of_one, pod="")
+        bed.run("node1", sys.executable, "-IS", "-c", ASK_V6, pod="a")
+        assert asking.result() == "fd00:50::10", "what leaves the network carries its node's address"
+
+
+PORT_V6 = 7010
+ASK_V6 = f"import socket; socket.create_connection(('fd00:50::11', {PORT_V6}), 5)"
+
+
+def sender_of_one(ready: Callable[[], None]) -> str:
+    """Who opens a connection to this node."""
+    with socket.create_server(("", PORT_V6), family=socket.AF_INET6) as listener:
+        ready()
+        connection, sender = listener.accept()
+        connection.close()
+    return str(sender[0])
+
+
+def test_an_ipv6_tunnel_that_is_deleted_comes_back_with_its_neighbours() -> None:
+    with lab("vxlan", has_ipv6=True) as bed, bed.pods(("node1", "a"), ("node2", "b")):
+        far = address_v6(bed, "node2", "b")
+        ping = ("ping", "-n", "-q", "-c", "1", "-W", "1", far)
+        bed.eventually(lambda: " 1 received" in bed.run("node1", *ping, pod="a", may_fail=True), what="an answer")
+        bed.run("node1", "ip", "link", "del", "flannel-v6.1")
+        bed.eventually(lambda: TABLES_V6["vxlan"] in bed.run("node1", "ip", "-6", "route"), what="its route again")
+        bed.eventually(lambda: " 1 received" in bed.run("node1", *ping, pod="a", may_fail=True), what="another answer")
 
 
 LARGE_BYTES, PORT, STALLED_S = 300_000, 7009, 5.0
