@@ -31,7 +31,7 @@ from flannel import subnet_file
 from flannel.backends import vxlan
 from flannel.backends.backend import Backend, Me, Refused, Uplink
 from flannel.large_pods import LargePod, large_pods, segments
-from flannel.lease import Attributes, Lease, Subnets
+from flannel.lease import NO_SUBNETS, Attributes, Lease, Subnets
 from flannel.lease_table import Known
 from flannel.marks import FLANNEL
 from flannel.metrics import Figures
@@ -46,6 +46,11 @@ T = TypeVar("T")
 
 GRACE_S = 10.0
 """For which the tunnel of an earlier backend goes on receiving after the last news."""
+
+DOUBT_S = 300.0
+"""For which nothing is taken away where the datastore has forgotten this node: others may come back to it as late as a
+kubelet restarts what has failed often.
+"""
 
 SWITCH_PATIENCE_S = 2.0
 """A peer that cannot be reached for longer does not keep this node from joining."""
@@ -128,6 +133,7 @@ class Agent:
         self._repairs = Repairs()
         self._keeps_tunnels_until = 0.0
         self._end_of_grace: asyncio.TimerHandle | None = None
+        self._doubts_until = 0.0
         self._passed, self._learned = asyncio.Event(), asyncio.Event()
         self._news = News(config.backend, self._index_of)
         self.reconciler = Reconciler(
@@ -202,11 +208,22 @@ class Agent:
     async def _join(self) -> None:
         self._changed()
         await self._until_devices_are_up()
+        await self._look_whether_we_are_known()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._world.source.follow(self._learn), name="leases")
             await self._until_peers_are_reached()
             await self._take_lease()
             tasks.create_task(self._world.source.keep(), name="renewal")
+
+    async def _look_whether_we_are_known(self) -> None:
+        """A datastore that has forgotten this node's lease may have forgotten those of others, who still need a way."""
+        previous = subnet_file.previous(self._options.subnet_file).subnets
+        if previous == NO_SUBNETS or await self._held() is not None:
+            return
+        log.warning("No lease of this node's %s is known any more: routes stay for %d s", previous, DOUBT_S)
+        loop = asyncio.get_running_loop()
+        self._doubts_until = loop.time() + DOUBT_S
+        loop.call_at(self._doubts_until + 0.01, self._changed)
 
     async def _take_lease(self) -> None:
         lease = await self._persistently(lambda: self._world.source.acquire(self._attributes()))
@@ -290,12 +307,14 @@ class Agent:
         self.reconciler.ask(self._wish)
 
     def _wish(self) -> Wish:
+        now = asyncio.get_running_loop().time()
         return wish(
             self._backend,
             self._me,
             self._peers,
             self._around,
-            keeps_tunnels=asyncio.get_running_loop().time() < self._keeps_tunnels_until,
+            keeps_tunnels=now < self._keeps_tunnels_until,
+            is_whole=now >= self._doubts_until,
             drops_strays=self._options.drops_strays,
             has_sysctls=self._options.has_sysctls,
         )

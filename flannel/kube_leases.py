@@ -22,7 +22,7 @@ from random import Random
 from datastore.kubernetes.client import Client
 from datastore.kubernetes.trouble import Asked, of_event
 from datastore.resource import Key
-from datastore.store import Compacted, StoreError, Unavailable
+from datastore.store import Compacted, Missing, StoreError, Unavailable
 from flannel import netconf, node_lease
 from flannel.go_json import BadDocument
 from flannel.lease import Attributes, Lease, Subnets
@@ -163,7 +163,13 @@ class KubeLeases:
         await asyncio.Event().wait()
 
     async def _read(self) -> Json:
-        return await self._client.ask("GET", f"{NODES}/{self._node}", self._asked("get", "nodes"))
+        """By a list of one: the account of older manifests may list and watch nodes, and not get one."""
+        query = {"fieldSelector": f"metadata.name={self._node}"}
+        listed = await self._client.ask("GET", NODES, self._asked("list", "nodes"), query=query)
+        if not listed["items"]:
+            raise Missing(Key("Node", self._node))
+        node: Json = listed["items"][0]
+        return node
 
     async def _patch_status(self, body: Json) -> None:
         path = f"{NODES}/{self._node}/status"

@@ -35,10 +35,12 @@ def wish(
     around: Surroundings,
     *,
     keeps_tunnels: bool = False,
+    is_whole: bool = True,
     drops_strays: bool = False,
     has_sysctls: bool = True,
 ) -> Wish:
     """``peers`` None: the leases were not listed yet. ``keeps_tunnels``: those of another backend go on receiving.
+    ``is_whole``: whoever has no lease in ``peers`` has none.
     ``drops_strays``: what no pod has of our subnet is dropped. ``has_sysctls``: they can be written here.
     """
     found = Peers() if peers is None else peers
@@ -53,7 +55,7 @@ def wish(
     return Wish(
         replace(desired, routes=routes, pending=pending, tunnels=tunnels, sysctls=sysctls),
         frozenset(network for network in (me.networks.v4, me.networks.v6) if network is not None),
-        _in_sync(me, peers),
+        _in_sync(me, peers if is_whole else None),
         FlannelMarks(frozenset(holders)),
     )
 

@@ -222,7 +222,8 @@ def _end(made: Site) -> None:
 class Flow:
     """Numbered packets from one node's pods to another's while the block runs."""
 
-    def __init__(self, source: FlannelNode, target: FlannelNode) -> None:
+    def __init__(self, source: FlannelNode, target: FlannelNode, *, per_s: int = _PACKETS_PER_S) -> None:
+        self._per_s = per_s
         self._receiver = target.where.udp_socket()
         self._receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 16 << 20)
         self._receiver.bind((target.pod, 9))
@@ -258,7 +259,7 @@ class Flow:
             self.sent += 1
             with suppress(OSError):  # counted as lost
                 self._sender.sendto(with_number, (self._target, 9))
-            due_s += 1 / _PACKETS_PER_S
+            due_s += 1 / self._per_s
             if (rest_s := due_s - time.monotonic()) > 0:
                 time.sleep(rest_s)  # the rate of the flow, not a wait for something
 

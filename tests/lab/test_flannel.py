@@ -324,6 +324,42 @@ def test_a_signal_while_it_waits_ends_it_at_once(two: Site) -> None:
     assert one.process.wait(timeout=2) == 0
 
 
+def test_an_etcd_that_is_emptied_costs_no_packet_and_every_node_gets_its_subnet_again(two: Site) -> None:
+    two.configure(VXLAN)
+    two.start_all()
+    before = [(node.subnet, node.state()) for node in two.nodes]
+    with Flow(*two.nodes) as flow:
+        two.etcd.clear()
+        for node in two.nodes:
+            assert node.process is not None
+            assert node.process.wait(timeout=10) == 1
+            node.start(waits=False)
+            eventually(lambda node=node: "flannel config not found in etcd store" in node.log)  # type: ignore[misc]
+        inodes = [node.env_path.stat().st_ino for node in two.nodes]
+        two.configure(VXLAN)
+        for node, inode in zip(two.nodes, inodes, strict=True):
+            eventually(lambda node=node, inode=inode: node.env_path.stat().st_ino != inode)  # type: ignore[misc]
+    assert flow.lost == 0
+    eventually(lambda: [(node.subnet, node.state()) for node in two.nodes] == before)
+
+
+@pytest.mark.long
+def test_an_hour_without_etcd_loses_nothing_and_what_changed_is_learned_when_it_is_back(three: Site) -> None:
+    three.configure(VXLAN)
+    three.start_all()
+    one, other, third = three.nodes
+    with Flow(one, other, per_s=20) as flow:
+        three.etcd.freeze()
+        time.sleep(3600)  # what is asked is what becomes of watches, connections and leases in so long a time
+        three.etcd.go_on()
+        third.stop()
+        three.etcd.ctl("del", three.key_of(third))
+        eventually(lambda: third.subnet not in one.state() and third.address not in one.state(), patience_s=60)
+    assert flow.lost == 0
+    assert one.pings(other)
+    assert all(node.process is not None and node.process.poll() is None for node in (one, other))
+
+
 @pytest.mark.long
 def test_ten_minutes_between_stop_and_start_lose_nothing(two: Site) -> None:
     """Longer than anything that is learned would last: neighbours are permanent, and the kernel needs nobody."""
