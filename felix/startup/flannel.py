@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from datastore.kubernetes.condition import patch
+from datastore.kubernetes.condition import GONE, patch
 from datastore.kubernetes.trouble import Asked
 from datastore.resource import Key
 from datastore.store import StoreError
@@ -33,7 +33,7 @@ from felix.firewall.model import FirewallUnavailable
 from felix.startup.name import node_name
 
 ANNOTATIONS = "flannel.alpha.coreos.com/"
-_DEVICE = re.compile(r"flannel(-v6)?(\.\d+|\d+)\Z")
+_DEVICE = re.compile(r"flannel((-v6)?\.\d+|\d+|\.ipip)\Z")
 _JUMP = re.compile(r"^-A (\S+ .*-j FLANNEL-\S+)$", re.MULTILINE)
 _CHAIN = re.compile(r"^:(FLANNEL-\S+)", re.MULTILINE)
 _PROGRAMS = ("iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy")
@@ -42,11 +42,14 @@ _NFT_TABLES = (("ip", "flannel-ipv4"), ("ip6", "flannel-ipv6"))
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What Kubernetes says: this node's annotations, the way to each other node's podCIDR, flannel's pods here."""
+    """What Kubernetes says: this node's annotations, the way to each other node's podCIDR, flannel's pods here, and
+    whether flannel told that the network is up.
+    """
 
     annotations: tuple[str, ...]
     ways: Mapping[Network, Address]
     pods: tuple[str, ...]
+    is_told_up: bool
 
 
 def still_here(seen: Seen, configured: Iterable[str]) -> list[str]:
@@ -87,7 +90,7 @@ async def leave(environ: Mapping[str, str]) -> list[str]:
     if why := still_here(seen, conflicts.lines()):
         return [*why, "what flannel has on this node is left alone"]
     done = [str(op) for op in await _clear_kernel(seen.ways)] + await _clear_filters()
-    await _annotate(environ, dict.fromkeys(seen.annotations))
+    await _take_back(environ, seen)
     return [*done, "flannel was here, and nothing of it is left"]
 
 
@@ -141,6 +144,9 @@ def seen_in(mine: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], pods: I
         annotations=_of_flannel(mine),
         ways={ip_network(cidr): via for node in nodes for cidr in _pod_cidrs(node) if (via := _internal(node, cidr))},
         pods=tuple(f"{pod['namespace']}/{pod['name']}" for pod in running if "flannel" in pod["name"]),
+        is_told_up=any(
+            each.get("reason") == "FlannelIsUp" for each in (mine.get("status") or {}).get("conditions") or ()
+        ),
     )
 
 
@@ -160,12 +166,16 @@ def _internal(node: Mapping[str, Any], cidr: str) -> Address | None:
     return None
 
 
-async def _annotate(environ: Mapping[str, str], annotations: Mapping[str, None]) -> None:
+async def _take_back(environ: Mapping[str, str], seen: Seen) -> None:
+    """What flannel wrote on the Node."""
     from datastore.kubernetes.connect import client_of
 
+    edit: dict[str, Any] = {"metadata": {"annotations": dict.fromkeys(seen.annotations)}}
+    if seen.is_told_up:
+        edit["status"] = {"conditions": [GONE]}
     client = client_of(environ)
     try:
-        await patch(client, node_name(environ), {"metadata": {"annotations": dict(annotations)}})
+        await patch(client, node_name(environ), edit)
     finally:
         await client.close()
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,15 @@ from lab.apiserver import BUILT
 PROJECT = Path(__file__).parents[2]
 MANIFEST = PROJECT / "manifests" / "calico.yaml"
 FLANNEL = PROJECT / "manifests" / "kube-flannel.yml"
+OLDER_FLANNEL = Path(__file__).with_name("older_kube_flannel.yml")
 UNINSTALL = PROJECT / "manifests" / "uninstall.yaml"
+LEAVE_FLANNEL = PROJECT / "manifests" / "uninstall-flannel.yml"
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 PLUGINS = ("loopback", "bridge", "host-local", "portmap", "ptp", "bandwidth")
 OTHERS = ("containerd", "runc", "etcd", "busybox", "conntrack", "ipset", "iptables", "ping", "openssl")
 NODES = ("node1", "node2")
+ADDRESSES = ("192.168.50.10", "192.168.50.11")
+NODE_PORT = 31334
 
 WEB = """
 apiVersion: apps/v1
@@ -134,6 +138,33 @@ class RealCluster:
     def inside(self, pod: str, script: str) -> str:
         return self.kubectl("exec", pod, "--", "/bin/sh", "-c", script)
 
+    # --- what a user does ---------------------------------------------------------------------------------------------
+
+    def install(self, document: str, *agents: str) -> None:
+        """Apply it, and with a working network a web pod on each node. ``agents``: DaemonSet and namespace."""
+        self.kubectl("apply", "-f", "-", stdin=document)
+        self.until(self.nodes_are_ready, "every node to be Ready")
+        self.until(lambda: self.agents_are_ready(*agents), "the agents to be ready")
+        self.kubectl("apply", "-f", "-", stdin=WEB)
+        self.until(lambda: self.pods_are_ready("-l", "app=web"), "a web pod on each node")
+
+    def changed_by(self, manifest: Path) -> list[str]:
+        """What another apply of it says of objects that it changes."""
+        said = self.kubectl("apply", "-f", str(manifest)).splitlines()
+        return [line for line in said if not line.endswith(" unchanged")]
+
+    def unanswered(self) -> list[str]:
+        """What a pod of node1 asks in vain: each node's pod by its address, the Service, and each node's port."""
+        client, _ = self.web("node1")
+        service = self.get("service", "web")["spec"]["clusterIP"]
+        asked = {self.web(node)[1]: {node} for node in NODES}
+        asked |= {f"{address}:{NODE_PORT}": set(NODES) for address in ADDRESSES}
+        silent = [to for to, expected in asked.items() if self._fetch(client, to) not in expected]
+        return silent + ([] if {self._fetch(client, service) for _ in range(20)} == set(NODES) else [service])
+
+    def _fetch(self, client: str, to: str) -> str:
+        return self.inside(client, f"wget -qO- http://{to}/ || true").strip()
+
     # --- waiting: Kubernetes tells of what it does to whoever asks again ---------------------------------------------
 
     def until(self, ready: Callable[[], object], what: str, *, patience_s: float = 90.0) -> float:
@@ -216,8 +247,25 @@ def _condition(item: Any, kind: str) -> str:
     return next((each["status"] for each in item["status"].get("conditions", ()) if each["type"] == kind), "")
 
 
+def leave_flannel(cluster: RealCluster) -> list[str]:
+    """Apply what takes flannel off the nodes, when its manifest is deleted: what they still have then."""
+    cluster.kubectl("apply", "-f", str(LEAVE_FLANNEL))
+    cluster.kubectl("-n", "kube-system", "rollout", "status", "daemonset/leave-flannel", "--timeout=90s")
+    cluster.kubectl("delete", "-f", str(LEAVE_FLANNEL))
+    return [f"{node}: {line}" for node in NODES for line in left_of_flannel(cluster, node)]
+
+
 def left_of_calico(cluster: RealCluster, node: str) -> list[str]:
     """What a node still has that this project could have made: devices, routes, rules, sets, files, annotations."""
+    return _left(cluster, node, ("cali", r"10\.244\.", "proto bird"), "projectcalico", "Calico")
+
+
+def left_of_flannel(cluster: RealCluster, node: str) -> list[str]:
+    """The same, of flannel's and its plugin's."""
+    return _left(cluster, node, ("flannel", "FLANNEL", "cni0", "cbr0", r"10\.244\."), "flannel", "Flannel")
+
+
+def _left(cluster: RealCluster, node: str, marks: Sequence[str], annotated: str, reason: str) -> list[str]:
     looked = (
         ("ip", "-o", "link"),
         ("ip", "route", "show", "table", "all"),
@@ -225,12 +273,12 @@ def left_of_calico(cluster: RealCluster, node: str) -> list[str]:
         ("iptables-legacy-save",),
         ("nft", "list", "ruleset"),
         ("ipset", "list", "-n"),
-        ("ls", "/etc/cni/net.d", "/opt/cni/bin", "/run", "/var/lib"),
+        ("ls", "/etc/cni/net.d", "/opt/cni/bin", "/run", "/var/lib", "/var/lib/cni", "/var/lib/cni/networks"),
         ("find", "/run/NetworkManager", "/run/systemd", "-name", "'*calico*'"),
     )
     shown = "\n".join(cluster.on(node, "sh", "-c", f"{' '.join(words)} 2>/dev/null || true") for words in looked)
     mine = (line for line in shown.splitlines() if "KUBE-" not in line)
-    found = [line for line in mine if re.search(r"cali|10\.244\.|proto bird", line)]
+    found = [line for line in mine if re.search("|".join(marks), line)]
     object_ = cluster.get("node", node)
-    found += [name for name in object_["metadata"]["annotations"] if "projectcalico" in name]
-    return found + [each["reason"] for each in object_["status"]["conditions"] if "Calico" in each["reason"]]
+    found += [name for name in object_["metadata"]["annotations"] if annotated in name]
+    return found + [each["reason"] for each in object_["status"]["conditions"] if reason in each["reason"]]

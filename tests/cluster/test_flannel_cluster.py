@@ -22,11 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     archive = bed.image(tmp_path_factory.mktemp("image"))
     with bed.real_cluster() as made:
         made.tool("import", str(archive))
-        made.kubectl("apply", "-f", str(bed.FLANNEL))
-        made.until(made.nodes_are_ready, "every node to be Ready")
-        made.until(lambda: made.agents_are_ready(*AGENTS), "the agents to be ready")
-        made.kubectl("apply", "-f", "-", stdin=WEB)
-        made.until(lambda: made.pods_are_ready("-l", "app=web"), "a web pod on each node")
+        made.install(bed.FLANNEL.read_text(), *AGENTS)
         yield made
 
 
@@ -35,14 +31,7 @@ def routes(cluster: RealCluster, node: str) -> str:
 
 
 def test_pods_reach_each_other_by_address_service_and_node_port(cluster: RealCluster) -> None:
-    client, _ = cluster.web("node1")
-    service = cluster.get("service", "web")["spec"]["clusterIP"]
-    for node in NODES:
-        assert cluster.inside(client, f"wget -qO- http://{cluster.web(node)[1]}/") == f"{node}\n"
-    seen = {cluster.inside(client, f"wget -qO- http://{service}/").strip() for _ in range(20)}
-    assert seen == set(NODES)
-    for address in ("192.168.50.10", "192.168.50.11"):
-        assert cluster.inside(client, f"wget -qO- http://{address}:31334/").strip() in NODES
+    assert cluster.unanswered() == []
 
 
 def test_every_node_tells_that_its_network_is_up_and_what_the_original_would(cluster: RealCluster) -> None:
@@ -58,8 +47,7 @@ def test_every_node_tells_that_its_network_is_up_and_what_the_original_would(clu
 
 
 def test_a_second_apply_changes_nothing(cluster: RealCluster) -> None:
-    said = cluster.kubectl("apply", "-f", str(bed.FLANNEL)).splitlines()
-    assert [line for line in said if not line.endswith(" unchanged")] == []
+    assert cluster.changed_by(bed.FLANNEL) == []
 
 
 def test_a_restart_of_all_agents_under_traffic_loses_nothing(cluster: RealCluster) -> None:
@@ -99,3 +87,11 @@ def kept(cluster: RealCluster, node: str) -> list[int]:
     files = cluster.on(node, "ls", "/var/lib/cni/flannel").split()
     addresses = [name for name in cluster.on(node, "ls", "/var/lib/cni/networks/cbr0").split() if name[0] == "1"]
     return [len(files), len(addresses)]
+
+
+def test_what_is_left_when_it_is_uninstalled_is_nothing(cluster: RealCluster) -> None:
+    """The last on this cluster."""
+    cluster.kubectl("delete", "-f", "-", stdin=WEB)
+    cluster.until(lambda: not cluster.get("pods")["items"], "the pods to be gone")
+    cluster.kubectl("delete", "-f", str(bed.FLANNEL))
+    assert bed.leave_flannel(cluster) == []

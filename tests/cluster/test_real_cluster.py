@@ -21,23 +21,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     with bed.real_cluster() as made:
         made.tool("import", str(archive))
         made.on("node1", "mkdir", "/run/NetworkManager")  # as if it ran there
-        made.kubectl("apply", "-f", str(bed.MANIFEST))
-        made.until(made.nodes_are_ready, "every node to be Ready")
-        made.until(made.agents_are_ready, "the agents to be ready")
-        made.kubectl("apply", "-f", "-", stdin=WEB)
-        made.until(lambda: made.pods_are_ready("-l", "app=web"), "a web pod on each node")
+        made.install(bed.MANIFEST.read_text())
         yield made
 
 
 def test_pods_reach_each_other_by_address_service_and_node_port(cluster: RealCluster) -> None:
-    client, _ = cluster.web("node1")
-    service = cluster.get("service", "web")["spec"]["clusterIP"]
-    for node in NODES:
-        assert cluster.inside(client, f"wget -qO- http://{cluster.web(node)[1]}/") == f"{node}\n"
-    seen = {cluster.inside(client, f"wget -qO- http://{service}/").strip() for _ in range(20)}
-    assert seen == set(NODES)
-    for address in ("192.168.50.10", "192.168.50.11"):
-        assert cluster.inside(client, f"wget -qO- http://{address}:31334/").strip() in NODES
+    assert cluster.unanswered() == []
 
 
 def test_network_manager_is_told_to_leave_pods_devices_alone_where_it_runs(cluster: RealCluster) -> None:
@@ -46,8 +35,7 @@ def test_network_manager_is_told_to_leave_pods_devices_alone_where_it_runs(clust
 
 
 def test_a_second_apply_changes_nothing(cluster: RealCluster) -> None:
-    said = cluster.kubectl("apply", "-f", str(bed.MANIFEST)).splitlines()
-    assert [line for line in said if not line.endswith(" unchanged")] == []
+    assert cluster.changed_by(bed.MANIFEST) == []
 
 
 def test_the_pool_is_described_as_the_documents_show_it(cluster: RealCluster) -> None:
