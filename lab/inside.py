@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,34 +70,43 @@ class Running:
 
 def start(holder: Holder, work: LongWork, *, netns: Path | None = None) -> Running:
     """Begin ``work`` on a node, or in the pod whose namespace is at ``netns`` there; returns once it is ready."""
-    return _fork(holder, lambda writer: work(lambda: _say_ready(writer)), netns).wait_ready()
+    return _start(partial(namespaces.enter, holder, netns=netns), work)
+
+
+def start_in_network(path: Path, work: LongWork) -> Running:
+    """As :func:`start`, where there is nothing but a network namespace."""
+    return _start(partial(namespaces.enter_netns, path), work)
+
+
+def _start(enter: Callable[[], None], work: LongWork) -> Running:
+    return _fork(enter, lambda writer: work(lambda: _say_ready(writer))).wait_ready()
 
 
 def call(holder: Holder, work: Callable[[], Any], *, netns: Path | None = None, patience_s: float = 60.0) -> Any:
     """What ``work`` returns inside. Raises WorkFailed."""
-    return _fork(holder, lambda _: work(), netns).result(patience_s=patience_s)
+    return _fork(partial(namespaces.enter, holder, netns=netns), lambda _: work()).result(patience_s=patience_s)
 
 
 def _say_ready(writer: int) -> None:
     os.write(writer, b"\n")
 
 
-def _fork(holder: Holder, work: Callable[[int], Any], netns: Path | None) -> Running:
+def _fork(enter: Callable[[], None], work: Callable[[int], Any]) -> Running:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        os.write(writer, json.dumps(_outcome(holder, netns, lambda: work(writer))).encode())
+        os.write(writer, json.dumps(_outcome(enter, lambda: work(writer))).encode())
         sys.stdout.flush()
         os._exit(0)
     os.close(writer)
     return Running(pid, reader)
 
 
-def _outcome(holder: Holder, netns: Path | None, work: Callable[[], Any]) -> dict[str, Any]:
+def _outcome(enter: Callable[[], None], work: Callable[[], Any]) -> dict[str, Any]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        namespaces.enter(holder, netns=netns)
+        enter()
         return {"result": work()}
     except BaseException:  # noqa: BLE001  # it is told to who asked
         return {"error": traceback.format_exc()}

@@ -25,6 +25,7 @@ BENCHES = (
     "firewall",
     "flannel",
     "flannel_traffic",
+    "knb",
     "traffic",
     "real_cluster",
 )
