@@ -84,3 +84,31 @@ def test_the_account_may_do_what_the_daemon_does_and_no_more(applied: dict[str, 
     granted = {(rule["resources"][0], verb) for rule in applied["ClusterRole"]["rules"] for verb in rule["verbs"]}
     nodes = {("nodes", verb) for verb in ("get", "list", "watch")}
     assert granted == nodes | {("pods", "get"), ("nodes/status", "patch")}
+
+
+OLDER = Path(__file__).parents[1] / "cluster" / "older_kube_flannel.yml"
+UNINSTALL = MANIFEST.with_name("uninstall-flannel.yml")
+
+
+def test_the_older_manifest_asks_for_nothing_but_what_the_image_has() -> None:
+    daemon_sets = [each for each in yaml.safe_load_all(OLDER.read_text()) if each["kind"] == "DaemonSet"]
+    assert len(daemon_sets) == 5
+    for each in daemon_sets:
+        spec = each["spec"]["template"]["spec"]
+        installer, daemon = spec["initContainers"][0], spec["containers"][0]
+        assert installer["args"][1].lstrip("/") in rootfs.FLANNELS
+        assert daemon["command"][0].lstrip("/") in rootfs.FLANNELS
+        assert flags.read(daemon["args"], {}).flags.kube_subnet_mgr
+
+
+def test_uninstalling_takes_what_the_manifest_puts_on_a_node_and_runs_the_same_image(applied: dict[str, Json]) -> None:
+    removal = {each["kind"]: each for each in yaml.safe_load_all(UNINSTALL.read_text())}
+    unplug, leave, done = containers(removal)
+    assert {each["image"] for each in (unplug, leave, done)} == {image.NAME}
+    (script,) = unplug["args"]
+    installer, configurer, daemon = containers(applied)
+    made = installer["args"][2], configurer["args"][2].removesuffix("list"), daemon["volumeMounts"][0]["mountPath"]
+    assert [path for path in made if path.lstrip("/") not in script] == []
+    assert leave["command"] == ["calico-node", "-leave-flannel"]
+    granted = {(rule["resources"][0], verb) for rule in removal["ClusterRole"]["rules"] for verb in rule["verbs"]}
+    assert granted == {("nodes", "get"), ("nodes", "list"), ("pods", "list"), ("nodes/status", "patch")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
+from datastore.monitoring import exposition
+from flannel import metrics
+from tests.models.etcd_model import EtcdModel
+from tests.models.flannel_node import PREFIX, FlannelNode
 from tests.sim.scrape import labels_of, scraped
+from tests.virtual_time import run
 
 FOLDER = Path(__file__).parents[2] / "manifests" / "monitoring"
 OF_THE_SCRAPE = {"instance", "job"}
@@ -44,10 +50,20 @@ def exported() -> Mapping[str, frozenset[str]]:
     """Names and their labels, from a cluster at rest."""
     logging.disable(logging.CRITICAL)
     try:
-        found = scraped(nodes=2, pods=2)
+        found, flanneld = scraped(nodes=2, pods=2), run(of_flanneld())
     finally:
         logging.disable(logging.NOTSET)
-    return {**labels_of(found.controllers), **labels_of(found.felix)}
+    return {**labels_of(found.controllers), **labels_of(found.felix), **labels_of(flanneld)}
+
+
+async def of_flanneld() -> str:
+    """From a node that has a peer which host-gw cannot reach."""
+    etcd = EtcdModel()
+    etcd.put(f"{PREFIX}/config", '{"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}}')
+    etcd.put(f"{PREFIX}/subnets/10.5.2.0-24", '{"PublicIP":"192.168.98.2","BackendType":"host-gw"}')
+    with tempfile.TemporaryDirectory() as folder:
+        async with FlannelNode(etcd, Path(folder)).daemon() as running:
+            return exposition.text(metrics.families(running.agent.figures(), None))
 
 
 SELECTOR = re.compile(r"\b((?:felix|tortie|ipam|process)_\w+)(?:\{([^}]*)\})?")
