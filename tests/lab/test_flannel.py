@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.machine.kernel import has_ipip
 from tests.lab.flannel_nodes import PREFIX, Flow, Site, eventually, site
 
 pytestmark = [pytest.mark.root, pytest.mark.server]
@@ -270,6 +271,18 @@ def test_a_wrong_configuration_is_told_with_the_field(two: Site, config: str, wh
     one = two.nodes[0]
     one.start(waits=False)
     eventually(lambda: why in one.log)
+    assert "Traceback" not in one.log
+
+
+def test_without_ipip_in_the_kernel_it_ends_with_status_1_and_what_to_do(two: Site) -> None:
+    if has_ipip():
+        pytest.skip("this kernel has ipip")
+    two.configure('"Type": "ipip"')
+    one = two.nodes[0]
+    one.start(waits=False)
+    assert one.process is not None
+    assert one.process.wait(timeout=10) == 1
+    assert "this kernel has no ipip: load its module (modprobe ipip), or set Backend.Type to another one" in one.log
     assert "Traceback" not in one.log
 
 
