@@ -3,44 +3,41 @@
     source ─leases─▶ wish ─▶ reconciler ─▶ kernel
     lease, configuration ─▶ subnet.env, firewall
 
-Whatever is outside of it is handed in as a :class:`World`. A part that fails ends the whole; the supervisor starts it
-again, and the first pass finds everything by reading. At the end all is left as it is: routes, devices, lease, files.
+Whatever is outside of it is handed in as a :class:`flannel.world.World`. A part that fails ends the whole; the
+supervisor starts it again, and the first pass finds everything by reading. At the end all is left as it is: routes,
+devices, lease, files.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from datastore.store import Unavailable
 from felix.fib import metrics as fib
-from felix.fib.journal import Journal
-from felix.fib.kernel import Kernel
 from felix.fib.mirror import Surroundings
 from felix.fib.model import Network
-from felix.fib.reconciler import REFRESH_S, Reconciler, Wish
+from felix.fib.reconciler import Reconciler, Wish
 from felix.fib.status import Applied, NotSettled, State
-from felix.firewall.reconciler import Counters as FilterCounters
 from flannel import subnet_file
 from flannel.backends import vxlan
 from flannel.backends.backend import Backend, Me, Refused, Uplink
 from flannel.large_pods import LargePod, large_pods, segments
-from flannel.lease import NO_SUBNETS, Attributes, Lease, Subnets
+from flannel.lease import NO_SUBNETS, Attributes, Subnets
 from flannel.lease_table import Known
 from flannel.marks import FLANNEL
 from flannel.metrics import Figures
 from flannel.netconf import NetConf
 from flannel.news import News
 from flannel.repairs import Repairs
-from flannel.source import Source
 from flannel.subnet_env import SubnetEnv
 from flannel.wish import Peers, wish
+from flannel.world import Options, World
 
 T = TypeVar("T")
 
@@ -62,53 +59,6 @@ _HOPELESS = ("ENOTSUP", "EEXIST")
 log = logging.getLogger("flannel")
 
 
-class Filter(Protocol):
-    """This node's packet filter."""
-
-    async def protect(self, networks: Subnets, subnets: Subnets) -> None:
-        """Returns when the rules are in force, or with a word in the log when that takes too long."""
-        ...
-
-    def clamp(self, segments: Mapping[str, int]) -> None:
-        """From now on TCP through these devices opens with segments of at most so many bytes."""
-        ...
-
-    @property
-    def counters(self) -> FilterCounters: ...
-
-    async def run(self) -> None: ...
-
-
-class Carrier(Protocol):
-    """Who forwards packets in place of the kernel, where a backend needs that. ``counts``: packets dropped, by why."""
-
-    @property
-    def counts(self) -> Mapping[str, int]: ...
-
-    def carry(self, me: Me, peers: Sequence[Lease]) -> None: ...
-
-    async def run(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    source: Source
-    kernel: Kernel
-    journal: Journal
-    filter: Filter
-    carrier: Carrier | None
-    random: Random
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    subnet_file: Path = subnet_file.FILE
-    masquerades: bool = False
-    drops_strays: bool = False
-    has_sysctls: bool = True
-    refresh_s: float = REFRESH_S
-
-
 class Agent:
     """``on_ready`` is called once: subnet.env is written."""
 
@@ -119,7 +69,7 @@ class Agent:
         uplink: Uplink,
         backend: Backend,
         *,
-        options: Options = Options(),  # frozen
+        options: Options,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.is_ready = False

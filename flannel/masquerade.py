@@ -21,7 +21,7 @@ log = logging.getLogger("flannel")
 
 
 class Masquerade:
-    """:class:`flannel.agent.Filter`."""
+    """:class:`flannel.world.Filter`."""
 
     def __init__(self, machine: Machine, flags: Flags, *, uses_nftables: bool) -> None:
         self._wanted = Wanted(flags.ip_masq, not flags.ip_masq_fully_random_disable, flags.iptables_forward_rules)

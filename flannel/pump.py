@@ -28,7 +28,7 @@ _BUFFER_BYTES = 4 << 20
 
 
 class Pump:
-    """:class:`flannel.agent.Carrier`. ``counts`` what was dropped, by reason."""
+    """:class:`flannel.world.Carrier`. ``counts`` what was dropped, by reason."""
 
     def __init__(self, at: Pumped, mtu_bytes: int) -> None:
         self.counts: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from datastore.store import Rejected
 from felix.fib.journal import FileJournal
 from felix.fib.netlink import NetlinkKernel
 from flannel import machine
-from flannel.agent import Agent, Carrier, Options, World
+from flannel.agent import Agent
 from flannel.backends import catalogue
 from flannel.backends.backend import Backend, Refused, Uplink
 from flannel.flags import Flags
@@ -27,6 +27,7 @@ from flannel.netconf import NetConf
 from flannel.packet_filter import FlannelFilters
 from flannel.source import Source
 from flannel.uplink import Wish, choose
+from flannel.world import Carrier, Options, World
 
 A = TypeVar("A", IPv4Address, IPv6Address)
 

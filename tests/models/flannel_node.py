@@ -17,7 +17,7 @@ from felix.firewall.choose import Backend as FilterBackend
 from felix.firewall.choose import Modes
 from felix.firewall.model import NOTHING, FirewallUnavailable, RuleSet
 from flannel import netconf, subnet_file
-from flannel.agent import Agent, Options, World
+from flannel.agent import Agent
 from flannel.backends import catalogue
 from flannel.backends.backend import Uplink
 from flannel.etcd_leases import EtcdLeases
@@ -25,6 +25,7 @@ from flannel.flags import Flags
 from flannel.lease import Subnets
 from flannel.marks import FLANNEL
 from flannel.masquerade import Masquerade
+from flannel.world import Options, World
 from tests.models.etcd_model import EtcdModel, ModelClient
 
 PREFIX = "/coreos.com/network"
