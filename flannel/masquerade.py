@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 from felix.firewall.choose import Mode, Modes
 from felix.firewall.reconciler import Counters, Firewall, Machine
@@ -16,6 +17,7 @@ from flannel.lease import Subnets
 from flannel.rules import NO_SEGMENTS, Wanted, rules
 
 PATIENCE_S = 5.0
+TRIES = 3
 
 log = logging.getLogger("flannel")
 
@@ -46,10 +48,10 @@ class Masquerade:
             log.info("Changing default FORWARD chain policy to ACCEPT")
         self._place = networks, subnets
         self._want()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 await self._until_settled()
-        except TimeoutError:
+        if not self._firewall.is_settled():
             log.error("The packet filter's rules are not in force yet: %s", self._firewall.trouble or "still writing")
 
     def clamp(self, segments: Mapping[str, int]) -> None:
@@ -61,9 +63,11 @@ class Masquerade:
             self._firewall.want(rules(*self._place, self._wanted, self._segments), self._modes)
 
     async def _until_settled(self) -> None:
-        """Or until it is known that this machine has no such filter: waiting longer would change nothing."""
+        """Or until waiting is of no use: there is no filter to choose, or it was refused several times."""
+        before = self._firewall.counters.failures
         while not self._firewall.is_settled():
-            if self._firewall.trouble and self._firewall.backend is None:
+            failures = self._firewall.counters.failures - before
+            if failures >= TRIES or (failures and self._firewall.backend is None):
                 return
             self._has_passed.clear()
             await self._has_passed.wait()

@@ -33,11 +33,13 @@ ADDRESS = IPv4Interface("192.168.99.1/24")
 
 
 class ModelFilter:
-    """:class:`felix.firewall.reconciler.Machine` with one writer. ``lack``: why it has none."""
+    """:class:`felix.firewall.reconciler.Machine` with one writer. ``lack``: why it has none; ``refusal``: why it writes
+    nothing.
+    """
 
-    def __init__(self, lack: str = "") -> None:
+    def __init__(self) -> None:
         self.held: RuleSet = NOTHING
-        self.lack = lack
+        self.lack, self.refusal = "", ""
 
     async def choose(self, modes: Modes) -> FilterBackend:
         if self.lack:
@@ -54,6 +56,8 @@ class ModelFilter:
         pass
 
     async def write(self, wanted: RuleSet) -> int:
+        if self.refusal:
+            raise FirewallUnavailable(self.refusal)
         is_new, self.held = wanted != self.held, wanted
         return int(is_new)
 

@@ -240,3 +240,18 @@ async def test_a_machine_without_a_packet_filter_is_told_and_not_waited_for(
         assert asyncio.get_running_loop().time() - began_s < 1
         assert node.filter.held == NOTHING
         assert "Failed to set up the packet filter: neither nft nor iptables can be used here" in caplog.text
+
+
+@virtually
+async def test_a_packet_filter_that_refuses_is_told_waited_for_a_moment_and_written_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = FlannelNode(etcd_with(2), tmp_path)
+    node.filter.refusal = "nft: Operation not supported"
+    began_s = asyncio.get_running_loop().time()
+    async with node.daemon():
+        assert asyncio.get_running_loop().time() - began_s < 3
+        assert "rules are not in force yet: nft: Operation not supported" in caplog.text
+        node.filter.refusal = ""
+        await asyncio.sleep(60)
+        assert node.filter.held != NOTHING
