@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,27 @@ async def test_the_podcidr_is_the_lease_and_the_annotations_are_the_originals(ku
         f"{PREFIX}/kube-subnet-manager": "true",
         f"{PREFIX}/public-ip": "192.0.2.1",
     }
+
+
+async def test_podcidrs_of_both_families_are_one_lease_and_ipv6_has_annotations_of_its_own(
+    kube: KubeServer, tmp_path: Path
+) -> None:
+    both = ["10.244.1.0/24", "fd00:10:0:1::/64"]
+    spec = {"podCIDR": both[0], "podCIDRs": both}
+    await kube.do("POST", NODES, {"metadata": {"name": "node1"}, "spec": spec})
+    config = CONFIG.replace("{", '{"EnableIPv6": true, "IPv6Network": "fd00:10::/48", ', 1)
+    attributes = Attributes(ME.public_ip, IPv6Address("2001:db8::1"), ME.backend, ME.data, ME.data)
+    async with leases(kube, tmp_path, config) as source:
+        lease = await source.acquire(attributes)
+        told: list[Known] = []
+        task = asyncio.create_task(source.follow(told.append))
+        await eventually(lambda: told and told[-1].leases)
+        task.cancel()
+    assert str(lease.subnets) == ", ".join(both)
+    assert told[-1].leases == (lease,)
+    said = (await read(kube, "node1"))["metadata"]["annotations"]
+    assert said[f"{PREFIX}/public-ipv6"] == "2001:db8::1"
+    assert said[f"{PREFIX}/backend-v6-data"] == ME.data
 
 
 async def test_an_operators_public_ip_is_told_to_the_others(kube: KubeServer, tmp_path: Path) -> None:
