@@ -8,10 +8,12 @@ from ipaddress import IPv4Interface, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from felix import conflicts
-from felix.fib.model import AddRoute, Hop, Op, Protocol, Route, show
+from felix.fib.model import Actual, AddRoute, Hop, Link, Op, Protocol, Route, show
 from felix.fib.model_kernel import ModelKernel
-from felix.fib.tunnel import MakeTunnel, TunnelDevice, Vxlan
+from felix.fib.tunnel import MakeTunnel, RemoveTunnel, TunnelDevice, Vxlan
 from felix.startup.flannel import ops, restore_text, seen_in, still_here
 
 SAVED = """*nat
@@ -89,6 +91,22 @@ def test_its_tunnel_and_its_routes_to_nodes_go_and_no_other() -> None:
 
 def test_the_nodes_annotations_of_flannel_are_known_by_their_prefix() -> None:
     assert seen_in(NODES[0], NODES, []).annotations == ("flannel.alpha.coreos.com/backend-type",)
+
+
+def test_what_flannel_told_of_the_network_is_known_by_its_reason() -> None:
+    by_flannel, by_another = ({"type": "NetworkUnavailable", "reason": each} for each in ("FlannelIsUp", "CalicoIsUp"))
+    for conditions, is_told in (([by_flannel], True), ([by_another], False), ([], False)):
+        mine = {**NODES[0], "status": {**NODES[0]["status"], "conditions": conditions}}
+        assert seen_in(mine, NODES, []).is_told_up is is_told
+
+
+@pytest.mark.parametrize(
+    ("device", "is_flannels"),
+    [("flannel.1", True), ("flannel-v6.1", True), ("flannel0", True), ("flannel.ipip", True), ("flannel.x", False)],
+)
+def test_its_tunnels_are_known_by_their_names(device: str, is_flannels: bool) -> None:
+    actual = Actual({device: Link(device, 7)})
+    assert ops(actual, {}) == ([RemoveTunnel(device)] if is_flannels else [])
 
 
 def test_a_flannel_that_runs_or_is_configured_is_not_gone(tmp_path: Path) -> None:
