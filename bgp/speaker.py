@@ -49,7 +49,7 @@ LISTEN_RETRY_S = 5.0
 LEAVE_S = 10.0
 """Enough for a dial after an error and for what is then announced."""
 _MOST_STRANGERS = 256
-_REST_FACTOR = 9.0
+_LONGEST_REST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,9 @@ class Speaker:
             peering.announce()
 
     def _announce_soon(self) -> None:
-        """Changes come in bursts, and a pass asks for every neighbour: the next waits nine times as long as it took."""
+        """Changes come in bursts, and a pass asks for every neighbour: the next waits for as long as it took, so that
+        half of the time goes to what comes in; not for longer, since on a busy machine it may have taken seconds.
+        """
         if not self._is_announcing:
             self._is_announcing = True
             self.loop.call_at(max(self._rest_until, self.loop.time()), self._announce_now)
@@ -256,7 +258,7 @@ class Speaker:
         self._is_announcing = False
         self._announce()
         now = self.loop.time()
-        self._rest_until = now + (now - begun) * _REST_FACTOR
+        self._rest_until = now + min(now - begun, _LONGEST_REST_S)
 
     def _apply_neighbours(self, neighbours: tuple[Neighbour, ...], nodes: frozenset[str]) -> None:
         self._rename(neighbours)

@@ -40,6 +40,7 @@ from tests.unit.bgp.bgp_bytes import (
 BIRD = "/usr/sbin/bird"
 Row = tuple[str, str, str]
 DUT = "10.0.1.1"
+KEEPALIVE_S = 30.0
 
 
 def main() -> None:
@@ -49,6 +50,7 @@ def main() -> None:
     with private_network(), tempfile.TemporaryDirectory() as folder:
         for number in range(1, 221):
             ip(f"addr add 10.0.1.{number}/32 dev lo")
+        ip("route add local 10.0.2.0/23 dev lo")  # whoever binds to one of these has it
         for what, ours, birds in rows(Path(folder)):
             print(f"{what:<52} {ours:<34} {birds}", flush=True)
 
@@ -61,6 +63,8 @@ def rows(folder: Path) -> Iterator[Row]:
     yield fan_out(1000, 100)
     yield latency(500)
     yield idle(200, 10.0)
+    yield idle(500, KEEPALIVE_S)
+    yield from reflected(folder, clients=100, routes=10, samples=100)
     yield from mesh(folder, 20)
 
 
@@ -102,6 +106,7 @@ class RawPeer:
     """A peer of few words on a blocking socket."""
 
     def __init__(self, address: str, to: str) -> None:
+        self._last = b""
         self.socket = socket.socket()
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.bind((address, 0))
@@ -123,7 +128,13 @@ class RawPeer:
         """Until so many /26 have come."""
         got = 0
         while got < count:
-            got += self.socket.recv(1 << 20).count(b"\x1a\x0a")
+            got += self.more()
+
+    def more(self) -> int:
+        """How many /26 have come, after waiting for anything."""
+        data = self._last + self.socket.recv(1 << 20)
+        self._last = data[-1:]
+        return data.count(b"\x1a\x0a")
 
 
 def prefix(number: int) -> bytes:
@@ -215,7 +226,8 @@ def latency(samples: int) -> Row:
 
 
 def idle(peers: int, seconds: float) -> Row:
-    addresses = [f"10.0.1.{number}" for number in range(2, 2 + peers)]
+    """Of which each says that it is alive as often as one with a hold time of 90 s does, one after the other."""
+    addresses = many(peers)
     with ExitStack() as stack:
         ours = OurProcess(stack, address=DUT, peers=[[address, True] for address in addresses])
         ours.hear("ready")
@@ -224,11 +236,61 @@ def idle(peers: int, seconds: float) -> Row:
             peer.socket.sendall(update(ORIGIN + EMPTY_PATH + next_hop(number) + LOCAL_PREF, prefix(number)))
         time.sleep(1)
         before = ours.ask()
-        select.select([], [], [], seconds)
+        for peer in raw[: round(peers * seconds / KEEPALIVE_S)]:
+            time.sleep(KEEPALIVE_S / peers)
+            peer.socket.sendall(KEEPALIVE)
         after = ours.ask()
         assert after["up"] == peers
         share = (after["cpu_s"] - before["cpu_s"]) / seconds
         return f"idle with {peers} peers", f"CPU {share:.2%}, {after['rss_mb']:.0f} MB", ""
+
+
+def reflected(folder: Path, *, clients: int, routes: int, samples: int) -> Iterator[Row]:
+    addresses = many(clients)
+    with ExitStack() as stack:
+        ours = OurProcess(stack, address=DUT, peers=[[address, True] for address in addresses], reflects=True)
+        ours.hear("ready")
+        mine = _reflected_by(addresses, routes, samples)
+        mine[0] += f", {ours.ask()['rss_mb']:.0f} MB"
+    theirs = "rr client; passive;"
+    with bird(folder / "reflector", DUT, [(each, theirs) for each in addresses], exports="all") as reflector:
+        birds = _reflected_by(addresses, routes, samples)
+        birds[0] += f", {reflector.rss_mb():.0f} MB"
+    yield f"reflector, {clients} clients x {routes}: to all routes at all", mine[0], birds[0]
+    yield "  one more, from a client to each other", mine[1], birds[1]
+
+
+def _reflected_by(addresses: Sequence[str], routes: int, samples: int) -> list[str]:
+    """How long until each client has the routes of all others, and then until one more of one is at each other."""
+    peers = [RawPeer(address, DUT) for address in addresses]
+    begun = time.monotonic()
+    for number, peer in enumerate(peers):
+        peer.socket.sendall(_of_client(number, range(number * routes, (number + 1) * routes)))
+    for peer in peers:
+        peer.receive((len(peers) - 1) * routes)
+    seconds = time.monotonic() - begun
+    took: list[float] = []
+    for sample in range(samples):
+        sender, number = sample % len(peers), len(peers) * routes + sample
+        others = {peer.socket: peer for at, peer in enumerate(peers) if at != sender}
+        sent = time.monotonic()
+        peers[sender].socket.sendall(_of_client(sender, [number]))
+        while others:
+            for each in select.select(list(others), [], [])[0]:
+                if others[each].more():
+                    took.append(time.monotonic() - sent)
+                    del others[each]
+    took.sort()
+    return [f"{seconds:.2f} s", f"p50 {median(took) * 1e3:.1f}, p99 {took[len(took) * 99 // 100] * 1e3:.1f} ms"]
+
+
+def _of_client(number: int, prefixes: Sequence[int]) -> bytes:
+    return update(ORIGIN + EMPTY_PATH + next_hop(number) + LOCAL_PREF, b"".join(map(prefix, prefixes)))
+
+
+def many(count: int) -> list[str]:
+    """Addresses of peers."""
+    return [str(IPv4Address("10.0.2.1") + number) for number in range(count)]
 
 
 def mesh(folder: Path, nodes: int) -> Iterator[Row]:
@@ -289,18 +351,25 @@ PROTOCOL = """
 protocol bgp p{number} {{
   local {address} as 64512; neighbor {peer} as 64512; multihop; strict bind yes; {role}
   connect delay time 2; connect retry time 5; graceful restart on;
-  ipv4 {{ import all; export where source = RTS_STATIC; }};
+  ipv4 {{ import all; export {exports}; }};
 }}
 """
 """With upstream's timers."""
 
 
 @contextmanager
-def bird(folder: Path, address: str, peers: Sequence[tuple[str, str]], more: str = "") -> Iterator[Bird]:
+def bird(
+    folder: Path,
+    address: str,
+    peers: Sequence[tuple[str, str]],
+    more: str = "",
+    *,
+    exports: str = "where source = RTS_STATIC",
+) -> Iterator[Bird]:
     """``peers``: (address, "passive;" or "")."""
     folder.mkdir(exist_ok=True)
     protocols = "".join(
-        PROTOCOL.format(number=number, address=address, peer=peer, role=role)
+        PROTOCOL.format(number=number, address=address, peer=peer, role=role, exports=exports)
         for number, (peer, role) in enumerate(peers)
     )
     (folder / "bird.conf").write_text(f"router id {address};\nprotocol device {{ }}\n{more}\n{protocols}")

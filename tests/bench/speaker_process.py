@@ -1,7 +1,8 @@
 """A speaker as a process of its own, for the bench: told what to be by one JSON line, it reports by JSON lines.
 
-In: ``{"address", "peers": [[address, is_passive], ...], "exports", "expects", "port"}``, then the commands ``announce
-CIDR ...`` and ``cost``. Out: ``{"what", "at", ...}``, times of CLOCK_MONOTONIC.
+In: ``{"address", "peers": [[address, is_passive], ...], "exports", "expects", "port", "reflects"}``, then the commands
+``announce CIDR ...`` and ``cost``. One that reflects has its peers for clients. Out: ``{"what", "at", ...}``, times of
+CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from typing import Any
 from bgp.export import Announcement
 from bgp.learned import Delta
 from bgp.mesh import Kind, ListenAt, Neighbour, name_of
+from bgp.passing import CLOSED, Policy
 from bgp.speaker import Speaker, Wanted
 from bgp.transport import TcpNetwork
+
+POOL = ip_network("10.128.0.0/9")
 
 
 def report(what: str, **more: Any) -> None:
@@ -40,6 +44,7 @@ class Process:
         self.expects = told.get("expects", 0)
         self.is_echoing = told.get("echo", False)
         self.routes = 0
+        self.cluster_id = self.address if told.get("reflects") else None
         self.listen = ListenAt(told.get("port", 179), (self.address,))
         self.neighbours = tuple(
             Neighbour(
@@ -51,6 +56,7 @@ class Process:
                 self.address,
                 self.listen.port,
                 is_passive,
+                cluster_id=self.cluster_id,
             )
             for peer, is_passive in told["peers"]
         )
@@ -80,7 +86,8 @@ class Process:
                 report("cost", up=up, routes=self.routes, **cost())
 
     def apply(self) -> None:
-        self.speaker.apply(Wanted(self.address, self.neighbours, self.exports, True, True, self.listen))
+        policy = Policy(pools=(POOL,), cluster_id=self.cluster_id) if self.cluster_id else CLOSED
+        self.speaker.apply(Wanted(self.address, self.neighbours, self.exports, True, True, self.listen, policy))
 
     def take(self, delta: Delta) -> None:
         before, self.routes = self.routes, len(self.speaker.rib.routes())
