@@ -99,7 +99,7 @@ async def test_monitoring_is_told_some_lines_a_neighbour() -> None:
         "bgp_refused_connections_total 0",
     ):
         assert f"{line}\n" in text
-    assert text.count("# TYPE") == text.count("# HELP") == 15
+    assert text.count("# TYPE") == text.count("# HELP") == 16
 
 
 async def test_the_control_socket_answers_and_refuses(tmp_path: Path) -> None:
