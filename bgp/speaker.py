@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 LISTEN_RETRY_S = 5.0
 LEAVE_S = 10.0
 """Enough for a dial after an error and for what is then announced."""
+DEFERRAL_S = 15.0
+"""After a restart learned routes are passed on then, whoever has not come; End-of-RIB waits on."""
 _MOST_STRANGERS = 256
 _LONGEST_REST_S = 0.1
 
@@ -125,6 +127,8 @@ class Speaker:
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._recovery_timer: asyncio.TimerHandle | None = None
+        self._deferral_timer: asyncio.TimerHandle | None = None
+        self._has_deferred = False
 
     # From the daemon.
 
@@ -138,7 +142,7 @@ class Speaker:
                 await self._keep_listening()
             finally:
                 self._tasks = None
-                for timer in (self._recovery_timer, *self._leaving.values()):
+                for timer in (self._recovery_timer, self._deferral_timer, *self._leaving.values()):
                     if timer is not None:
                         timer.cancel()
                 for peering in self.peerings.values():
@@ -196,11 +200,11 @@ class Speaker:
     @property
     def may_end_rib(self) -> bool:
         """Whether all that is to be announced is known. What is passed on is once the neighbours have said it again."""
-        return self.are_exports_known and not (self._defers and self._passes_on)
+        return self.are_exports_known and not (self._waits and self._passes_on)
 
     @property
-    def _defers(self) -> bool:
-        """After a restart nothing is passed on until the neighbours have said what they know (RFC 4724, 4.1)."""
+    def _waits(self) -> bool:
+        """After a restart for what the neighbours know (RFC 4724, 4.1)."""
         return self._past.has_restarted and not self.recovery.may_select
 
     @property
@@ -335,7 +339,9 @@ class Speaker:
         delta = self.rib.changes()
         if delta.best or delta.gone:
             self._on_routes(delta)
-        if not self._defers and self.outgoing.learn(self.rib.winners, self.rib.won_anew(), self.rib.others):
+        if self._waits and not self._has_deferred:
+            return
+        if self.outgoing.learn(self.rib.winners, self.rib.won_anew(), self.rib.others):
             self._announce_soon()
 
     def _expect(self, neighbours: tuple[Neighbour, ...]) -> None:
@@ -343,7 +349,12 @@ class Speaker:
         self.recovery.expect((each.name for each in neighbours), self.loop.time())
         if is_first and self.recovery.deadline is not None:
             self._recovery_timer = self.loop.call_at(self.recovery.deadline, self._expire_recovery)
+            self._deferral_timer = self.loop.call_later(DEFERRAL_S, self._end_deferral)
         self._end_wait()
+
+    def _end_deferral(self) -> None:
+        self._has_deferred = True
+        self._publish()
 
     def _expire_recovery(self) -> None:
         self.recovery.expire()

@@ -1,12 +1,14 @@
 """Route reflection (RFC 4456) and passing on between ASes, by whole speakers on links in memory."""
 
+import asyncio
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from bgp.filters import read
 from bgp.mesh import Kind, Neighbour, name_of
 from bgp.passing import Policy
-from bgp.speaker import PastLife
+from bgp.recovery import RESTART_TIME_S
+from bgp.speaker import DEFERRAL_S, PastLife
 from tests.speakers import Station, World, all_established, mesh_neighbour, raw_session, until
 from tests.unit.bgp.bgp_bytes import USUAL, attribute, nlri, update
 from tests.virtual_time import virtually
@@ -92,6 +94,23 @@ async def test_a_reflector_that_dies_takes_no_route_with_it() -> None:
     assert [str(dst) for end in ends for delta in end.told for dst in delta.gone] == []
     await middles[1].die()
     assert all(len(each.routes) == 4 for each in ends)
+
+
+@virtually
+async def test_a_reflector_that_restarts_waits_for_one_that_is_dead_with_end_of_rib_alone() -> None:
+    _, ends, (middle,) = await star()
+    await until(lambda: all(len(each.routes) == 3 for each in ends))
+    await ends[2].die()
+    await middle.die()
+    await middle.start(PastLife(has_restarted=True, keeps_forwarding=True))
+    await until(lambda: all_established([*ends[:2]]))
+    begun = asyncio.get_running_loop().time()
+    ends[0].blocks = (*ends[0].blocks, "10.244.7.0/26")
+    ends[0].apply()
+    await until(lambda: any("10.244.7.0/26" in line for line in ends[1].table()), within_s=30)
+    assert DEFERRAL_S - 5 <= asyncio.get_running_loop().time() - begun <= DEFERRAL_S + 1
+    assert ends[1].speaker.rib.tally("Node_10_0_0_100").stale == 1
+    await until(lambda: not ends[1].speaker.rib.tally("Node_10_0_0_100").stale, within_s=RESTART_TIME_S)
 
 
 @virtually
