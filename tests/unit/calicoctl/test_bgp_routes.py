@@ -65,6 +65,13 @@ def test_routes_are_shown_with_the_reason(tmp_path: Path) -> None:
     ]
 
 
+def test_a_set_in_a_path_stands_in_braces(tmp_path: Path) -> None:
+    path = tmp_path / "bgp.ctl"
+    with speaker(path, {"ok": [{**ROUTE, "asPath": [65001, [65002, 65003]]}]}):
+        shown = Shell()(f"bgp routes --socket {path}")
+    assert " 65001 {65002 65003} " in shown.out
+
+
 def test_routes_are_shown_as_json(tmp_path: Path) -> None:
     path = tmp_path / "bgp.ctl"
     with speaker(path, {"ok": [ROUTE]}) as asked:
