@@ -319,7 +319,8 @@ class Peering:
                 self._refreshing.discard(version)
                 rib.sweep(name, version=version)
             case EndOfRib(version):
-                rib.sweep(name, version=version)
+                if version not in self._refreshing:
+                    rib.sweep(name, version=version)
                 self._heard.add(version)
                 if self.opened is not None and self._heard >= self.opened.versions:
                     self._stop_waiting()

@@ -65,6 +65,7 @@ SWEEPS = [
     ("4 without routes all goes", [BEGIN, END], False, False),
     ("4 an end without a beginning is ignored", [END], True, True),
     ("4 a second beginning starts anew", [BEGIN, "say", BEGIN, END], False, False),
+    ("4 End-of-RIB is not the end of a refresh", [BEGIN, END_OF_RIB], True, True),
     ("4 a second end is ignored", [BEGIN, "say", END, END], False, True),
     ("4 of a family that is not spoken", [message(5, b"\0\x19\1\x41"), message(5, b"\0\x19\2\x41")], True, True),
 ]
