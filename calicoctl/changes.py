@@ -18,7 +18,7 @@ from calicoctl.outcome import Outcome
 from calicoctl.selection import placed, selected
 from calicoctl.terminal import Terminal
 from datastore import policies
-from datastore.store import Store, StoreError
+from datastore.store import ApiServer, Store, StoreError
 
 Step = Callable[[Store, Document], Awaitable[object]]
 
@@ -109,7 +109,8 @@ async def _initialise(store: Store) -> None:
     from datastore.initial import initialise
 
     with suppress(StoreError):  # whoever may not write that may still write this
-        await initialise(store, new_guid=lambda: os.urandom(16).hex())
+        kind = "kdd" if isinstance(store, ApiServer) else ""
+        await initialise(store, new_guid=lambda: os.urandom(16).hex(), cluster_type=kind)
 
 
 async def _nothing(store: Store) -> None:

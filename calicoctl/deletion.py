@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from calicoctl.failure import Failure, NotAllowed
 from calicoctl.objects import DEFAULT_PROFILE, READ_ONLY, refuse_kubernetes
 from datastore.resource import Key
-from datastore.store import Missing, Store
+from datastore.store import ApiServer, Missing, Store
 
 if TYPE_CHECKING:
     from datastore.resources import BlockAffinity
@@ -103,10 +103,16 @@ async def _release(records: Records, owned: BlockAffinity) -> None:
 
 
 async def _delete_node(store: Store, key: Key, wall_ns: WallNs, revision: str) -> None:
-    """Also where the Node itself is gone already: then what is left of it, and Missing at the end."""
+    """Also where the Node itself is gone already: then what is left of it, and Missing at the end.
+
+    In Kubernetes nodes are not deleted here, and nothing of theirs is touched; the words are upstream's.
+    """
     from ipam.records import Records
 
     name = key.name
+    if isinstance(store, ApiServer) and key.kind in store.views:
+        why = "malformed WorkloadEndpoint name - unable to determine Pod name"
+        raise Missing(Key("WorkloadEndpoint", f"{name}-*"), why)
     endpoints = (await store.list("WorkloadEndpoint", node=name)).items
     texts = [text for endpoint in endpoints for text in endpoint.spec.get("ipNetworks", ())]
     await _give_back(store, [*texts, *await _tunnel_addresses(store, key)], wall_ns)

@@ -12,14 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calicoctl.failure import NotAllowed
 from datastore.codec import from_json, to_json
 from datastore.policies import refuse_kubernetes_own
 from datastore.resource import Key, Resource
-from datastore.store import Conflict, Exists, NotSupported, Store
+from datastore.store import ApiServer, Conflict, Exists, NotSupported, Store
 from datastore.unset import DEFAULT_TIER, NAME_ANNOTATION, TIER_LABEL, pool_spec, tier_spec
+
+if TYPE_CHECKING:
+    from datastore.validate import Invalid
 
 Document = dict[str, Any]
 
@@ -52,8 +55,8 @@ async def get(store: Store, key: Key) -> Resource:
 async def list_of(store: Store, kind: str, namespace: str = "") -> Objects:
     listing = await store.list(kind, namespace=namespace)
     items = tuple(map(_as_read, listing.items))
-    if kind == "Profile":  # Kubernetes' driver has it as well
-        items = (*(item for item in items if item.name != DEFAULT_PROFILE), _ALLOW_ALL)
+    if kind == "Profile" and all(item.name != DEFAULT_PROFILE for item in items):
+        items = (*items, _ALLOW_ALL)
     if kind == "Tier":
         items = tuple(sorted(items, key=lambda tier: tier.spec.get("order", float("inf"))))
     return Objects(kind, items, listing.revision, tuple(map(str, listing.unreadable.values())))
@@ -167,10 +170,23 @@ def check(document: Document) -> None:
 
 async def _admitted(store: Store, document: Document, stored: Resource | None = None) -> Document:
     from datastore.admission import admitted
+    from datastore.validate import Invalid
 
-    if document["kind"] == "IPPool":
-        return await _admitted_pool(store, document, stored)
-    return admitted(document)
+    try:
+        return await _admitted_pool(store, document, stored) if document["kind"] == "IPPool" else admitted(document)
+    except Invalid as error:
+        if isinstance(store, ApiServer) and error.whole is not None:
+            await _judge(store, error, stored)
+        raise
+
+
+async def _judge(server: ApiServer, error: Invalid, stored: Resource | None) -> None:
+    """What is a matter of the definitions, an API server that has them tells in its own words. Raises Rejected."""
+    if error.own:
+        raise type(error)(error.own) from None
+    revision, uid, created = (stored.revision, stored.uid, stored.created) if stored else ("", "", "")
+    fresh = from_json(error.whole or {})
+    await server.judge(fresh.stamped(revision=revision, uid=uid, created=created))
 
 
 async def _admitted_pool(store: Store, document: Document, stored: Resource | None) -> Document:

@@ -17,9 +17,9 @@ Rules that the contract suite holds every driver to (tests/contract):
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from datastore.resource import Key, Resource
 
@@ -176,6 +176,20 @@ class Delete:
 
 
 Write = Create | Update | Delete
+
+
+@runtime_checkable
+class ApiServer(Protocol):
+    """What a store can do besides whose server checks objects itself, and keeps some kinds for Kubernetes."""
+
+    @property
+    def views(self) -> Collection[str]:
+        """The kinds that are Kubernetes' own objects: read, and never made or deleted here."""
+        ...
+
+    async def judge(self, resource: Resource) -> None:
+        """Raises what a write of it would raise, in the server's words; writes nothing."""
+        ...
 
 
 class Store(Protocol):

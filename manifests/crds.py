@@ -16,6 +16,7 @@ import yaml
 from datastore.kubernetes.groups import BUILT_IN, VIEWS, WITH_STATUS, Group, kind_in, plural_in, resource_name
 from datastore.resource import KINDS, Kind
 from datastore.schema import notation, table_of
+from manifests import pool_rules
 
 Json = dict[str, Any]
 
@@ -56,26 +57,8 @@ _COLUMNS = {
     "ClusterInformation": {"Ready": "datastoreReady", "Types": "clusterType"},
     "Tier": {"Order": "order", "DefaultAction": "defaultAction"},
 }
-_RULES = {
-    "IPPool": [
-        {
-            "rule": "!has(self.ipipMode) || self.ipipMode == 'Never' || !has(self.vxlanMode) "
-            "|| self.vxlanMode == 'Never'",
-            "message": "ipipMode and vxlanMode cannot both be enabled on the same IP pool",
-        },
-        {
-            "rule": "!has(self.ipipMode) || self.ipipMode == 'Never' || !self.cidr.contains(':')",
-            "message": "ipipMode is not supported on an IPv6 IP pool",
-        },
-        {
-            "rule": "!has(self.blockSize) || self.blockSize == 0 || (self.cidr.contains(':') "
-            "? self.blockSize >= 116 && self.blockSize <= 128 : self.blockSize >= 20 && self.blockSize <= 32)",
-            "message": "blockSize must be between 20 and 32 for an IPv4 IP pool, between 116 and 128 for an IPv6 one",
-        },
-        {"rule": "self.cidr.split('/').size() == 2 && isCIDR(self.cidr)", "message": "cidr must be like 10.244.0.0/16"},
-        {"rule": "self.cidr == oldSelf.cidr", "message": "cidr cannot be modified"},
-    ],
-}
+_RULES = {"IPPool": pool_rules.OF_SPEC}
+_FIELD_RULES = {"IPPool": pool_rules.OF_FIELDS}
 _INT_OR_STRING = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
 _SPECIAL: dict[str, Json] = {
     "v1.Time": {"type": "string", "format": "date-time"},
@@ -143,6 +126,8 @@ def _whole(group: Group, kind: Kind) -> Json:
         spec["required"] = list(_REQUIRED[kind.name])
     if kind.name in _RULES:
         spec["x-kubernetes-validations"] = _RULES[kind.name]
+    for name, rules in _FIELD_RULES.get(kind.name, {}).items():
+        spec["properties"][name]["x-kubernetes-validations"] = rules
     if group is Group.V1 and kind.name == "BlockAffinity":
         spec["properties"]["deleted"] = {"type": "string", "enum": ["true", "false", ""]}
     properties: Json = {

@@ -131,12 +131,12 @@ def _packed(resource: Resource) -> dict[str, Any]:
         "generateName": resource.metadata.get("generateName"),
         "creationTimestamp": "" if resource.kind in IPAM else resource.created,
         "labels": dict(sorted(resource.labels.items())),
-        "annotations": dict(sorted(resource.annotations.items())),
+        "annotations": {name: value for name, value in sorted(resource.annotations.items()) if name != PACKED},
         "ownerReferences": owners,
         **{name: value for name, value in resource.metadata.items() if name not in ("generateName", "ownerReferences")},
     }
     text = json.dumps({name: value for name, value in said.items() if value}, separators=(",", ":"), ensure_ascii=False)
-    metadata: dict[str, Any] = {"name": resource.name, "annotations": {PACKED: text, **_own(resource.annotations)}}
+    metadata: dict[str, Any] = {"name": resource.name, "annotations": {**_own(resource.annotations), PACKED: text}}
     if labels := _own(resource.labels):
         metadata["labels"] = labels
     if resource.namespace:

@@ -39,27 +39,28 @@ def from_namespace(namespace: Object) -> Resource:
     metadata = namespace["metadata"]
     labels = {**(metadata.get("labels") or {}), "projectcalico.org/name": metadata["name"]}
     spec = {"ingress": _ALLOW, "egress": _ALLOW, "labelsToApply": _prefixed("pcns.", labels)}
-    return _profile(metadata, f"kns.{metadata['name']}", spec)
+    return _profile(metadata, f"kns.{metadata['name']}", spec, f"{metadata.get('resourceVersion') or ''}/")
 
 
 def from_account(account: Object) -> Resource:
     metadata = account["metadata"]
     labels = {**(metadata.get("labels") or {}), "projectcalico.org/name": metadata["name"]}
-    return _profile(
-        metadata, f"ksa.{metadata['namespace']}.{metadata['name']}", {"labelsToApply": _prefixed("pcsa.", labels)}
-    )
+    name = f"ksa.{metadata['namespace']}.{metadata['name']}"
+    spec = {"labelsToApply": _prefixed("pcsa.", labels)}
+    return _profile(metadata, name, spec, f"/{metadata.get('resourceVersion') or ''}")
 
 
 def _prefixed(prefix: str, labels: Mapping[str, str]) -> dict[str, str]:
     return {prefix + name: value for name, value in sorted(labels.items())}
 
 
-def _profile(metadata: Object, name: str, spec: Mapping[str, Any]) -> Resource:
+def _profile(metadata: Object, name: str, spec: Mapping[str, Any], revision: str) -> Resource:
+    """``revision``: a namespace's and an account's, with a slash between."""
     return Resource(
         "Profile",
         name,
         spec=spec,
         uid=converted_uid(metadata.get("uid") or ""),
         created=metadata.get("creationTimestamp") or "",
-        revision=metadata.get("resourceVersion") or "",
+        revision=revision,
     )

@@ -16,7 +16,7 @@ import asyncio
 import builtins
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -80,6 +80,10 @@ class KubernetesStore:
         return self._client
 
     @property
+    def views(self) -> Collection[str]:
+        return VIEWS
+
+    @property
     def requests(self) -> Counter[str]:
         """How often the server was asked, by verb."""
         return self._client.requests
@@ -121,11 +125,7 @@ class KubernetesStore:
         fresh = resource.stamped(revision="", uid="", created="")
         if view.group is Group.V1 and resource.kind not in objects.IPAM:
             fresh = replace(fresh, created=_now())
-        asked = Asked("create", view.resource, resource.key)
-        made = await self._client.ask(
-            "POST", view.path(resource.namespace), asked, body=objects.to_object(view.group, fresh)
-        )
-        return await self._with_status(view, resource, made)
+        return await self._with_status(view, resource, await self._send(view, fresh))
 
     async def update(self, resource: Resource) -> Resource:
         if resource.kind == "Profile":
@@ -138,17 +138,18 @@ class KubernetesStore:
         view = await self._view(resource.kind)
         if resource.kind == "Node":
             return await self._patch_node(view, resource)
-        asked = Asked("update", view.resource, resource.key)
-        made = await self._client.ask(
-            "PUT", view.path_of(resource.key), asked, body=objects.to_object(view.group, resource)
-        )
-        return await self._with_status(view, resource, made)
+        return await self._with_status(view, resource, await self._send(view, resource))
+
+    async def judge(self, resource: Resource) -> None:
+        view = await self._view(resource.kind)
+        await self._send(view, resource, _DRY_RUN)
 
     async def delete(self, key: Key, *, revision: str = "", uid: str = "") -> Resource:
         if key.kind == "WorkloadEndpoint":
             return await self._patch_pod_out(key, revision, uid)
-        if key.kind in VIEWS:
+        if key.kind == "Node":
             await self.get(key)
+        if key.kind in VIEWS:
             raise NotSupported("Delete", key)
         refuse_kubernetes_own(key, "Delete")
         view = await self._view(key.kind)
@@ -261,17 +262,18 @@ class KubernetesStore:
             return profiles.DEFAULT_ALLOW
         path, kind = profiles.paths_of(key.name)
         if not path:
-            raise Missing(key)
+            raise Rejected("", f"Invalid name {key.name}")
         resource, read = _PROFILES[kind]
         return read(await self._client.ask("GET", path, Asked("get", resource, key)))
 
     async def _profiles(self) -> Listing:
+        """In upstream's order: what is always there, of namespaces, of accounts."""
         items, revisions = [profiles.DEFAULT_ALLOW], []
         for resource, read in _PROFILES.values():
             found, revision = await self._pages(f"/api/v1/{resource}", Asked("list", resource, Key("Profile", "")), {})
-            items += map(read, found)
+            items += sorted(map(read, found), key=lambda item: item.name)
             revisions.append(revision)
-        return Listing(tuple(sorted(items, key=lambda item: item.name)), "/".join(revisions))
+        return Listing(tuple(items), "/".join(revisions))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -290,6 +292,14 @@ class KubernetesStore:
         except StoreError as error:
             return error
 
+    async def _send(self, view: View, resource: Resource, query: Mapping[str, str] | None = None) -> Json:
+        """Replace what has the resource's revision; without one, create it."""
+        verb, method, path = "update", "PUT", view.path_of(resource.key)
+        if not resource.revision:
+            verb, method, path = "create", "POST", view.path(resource.namespace)
+        asked = Asked(verb, view.resource, resource.key)
+        return await self._client.ask(method, path, asked, query=query, body=objects.to_object(view.group, resource))
+
     async def _completed(self, resource: Resource) -> Resource:
         """With the creation time that it has. Raises Missing; Conflict where it names no revision."""
         stored = await self.get(resource.key)
@@ -299,7 +309,7 @@ class KubernetesStore:
 
     async def _with_status(self, view: View, wanted: Resource, made: Json) -> Resource:
         """The status of some kinds is written apart, and only where it says something new."""
-        if wanted.kind in WITH_STATUS and wanted.status and wanted.status != made.get("status"):
+        if wanted.kind in WITH_STATUS and _says_something(wanted.status) and wanted.status != made.get("status"):
             asked = Asked("update", f"{view.resource}/status", wanted.key)
             body = {**made, "status": wanted.status}
             made = await self._client.ask("PUT", f"{view.path_of(wanted.key)}/status", asked, body=body)
@@ -345,6 +355,7 @@ class KubernetesStore:
         return found
 
 
+_DRY_RUN = {"dryRun": "All"}
 _DISCOVERY = Asked("get", "apigroups", Key("", ""))
 _PROFILES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Resource]]] = {
     "Namespace": ("namespaces", profiles.from_namespace),
@@ -363,6 +374,13 @@ def _runs(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
         run[key] = write
     if run:
         yield list(run.values())
+
+
+def _says_something(status: Any) -> bool:
+    """What is nothing but zeros and empty texts is what Go makes of no status."""
+    if isinstance(status, Mapping):
+        return any(map(_says_something, status.values()))
+    return bool(status)
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ peer's filters) is asked by whoever writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,10 +65,16 @@ def validated(document: Mapping[str, Any]) -> dict[str, Any]:
     table, room = table_of(kind), _room_of(kind)
     whole = dict(document)
     flaws = list(fields.flaws_of(table, whole, room.checks))
+    by_definition: list[Flaw] = []
     if kind not in _WITHOUT_CRD:
         whole = with_defaults(table, whole)
-        flaws += limits.flaws_of(table, whole)
-        flaws += claims.flaws_of(table, whole, room.claims)
-    if flaws:
-        raise Invalid([flaw if flaw.field else flaw._replace(field=kind) for flaw in flaws])
+        by_definition += limits.flaws_of(table, whole)
+        by_definition += claims.flaws_of(table, whole, room.claims)
+    if flaws or by_definition:
+        raise Invalid(_named(flaws, kind), _named(by_definition, kind), whole=whole)
     return whole
+
+
+def _named(flaws: Iterable[Flaw], kind: str) -> list[Flaw]:
+    """A flaw of the whole document is of its kind."""
+    return [flaw if flaw.field else flaw._replace(field=kind) for flaw in flaws]

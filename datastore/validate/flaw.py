@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from datastore.schema.go_text import value_text
@@ -35,11 +35,19 @@ class Flaw(NamedTuple):
 
 
 class Invalid(Rejected):
-    """The user's mistake, with every flaw that was found. The text is upstream's."""
+    """The user's mistake, with every flaw that was found. The text is upstream's.
 
-    def __init__(self, flaws: Sequence[Flaw]) -> None:
-        super().__init__(flaws[0].field, flaws[0].why)
-        self.flaws = tuple(flaws)
+    ``by_definition``: what only the definitions of custom resources are against, and of which an API server that has
+    them speaks in its own words. ``whole`` is the document.
+    """
+
+    def __init__(
+        self, flaws: Sequence[Flaw], by_definition: Sequence[Flaw] = (), *, whole: Mapping[str, Any] | None = None
+    ) -> None:
+        self.own = tuple(flaws)
+        self.flaws = (*flaws, *by_definition)
+        self.whole = whole
+        super().__init__(self.flaws[0].field, self.flaws[0].why)
 
     def __str__(self) -> str:
         if len(self.flaws) == 1:

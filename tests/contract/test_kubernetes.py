@@ -258,12 +258,15 @@ async def test_the_definitions_take_what_calico_wrote_and_drop_none_of_it(server
     ("spec", "said"),
     [
         ({"ipipMode": "Sometimes"}, 'Unsupported value: "Sometimes"'),
-        ({"ipipMode": "Always", "vxlanMode": "Always"}, "cannot both be enabled"),
+        (
+            {"ipipMode": "Always", "vxlanMode": "Always"},
+            "spec: Forbidden: ipipMode and vxlanMode cannot both be enabled",
+        ),
         ({"blockSize": 33}, "blockSize must be between 20 and 32"),
         ({"cidr": "10.0.0.0"}, "spec.cidr"),
         ({"natOutgoing": "yes"}, "natOutgoing"),
         ({"allowedUses": ["Anything"]}, 'Unsupported value: "Anything"'),
-        ({"cidr": "fd00::/64", "ipipMode": "Always"}, "ipipMode is not supported on an IPv6 IP pool"),
+        ({"cidr": "fd00::/64", "ipipMode": "Always"}, "spec: Forbidden: IPIP is not supported on IPv6 pools"),
     ],
 )
 async def test_the_definitions_refuse_a_pool_that_cannot_be(server: KubeServer, spec: Any, said: str) -> None:
@@ -276,7 +279,7 @@ async def test_the_definitions_refuse_a_pool_that_cannot_be(server: KubeServer, 
 async def test_a_pools_network_cannot_be_changed(server: KubeServer) -> None:
     async with opened(server.store()) as store:
         stored = await store.create(pool("p"))
-        with pytest.raises(Rejected, match="cidr cannot be modified"):
+        with pytest.raises(Rejected, match="CIDR cannot be changed"):
             await store.update(replace(stored, spec={"cidr": "10.1.0.0/16"}))
 
 
