@@ -7,11 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgp.attributes_check import Facts, judge
+from bgp.mesh import AddPath
 from bgp.message import Fault, Opened
 from bgp.wire import Codec, Ends
 from tests.unit.bgp.bgp_bytes import (
     FOUR_OCTET,
     IPV4_UNICAST,
+    LOCAL_PREF,
+    NEXT_HOP,
     USUAL,
     attribute,
     capability,
@@ -46,6 +49,11 @@ BASES = [
         + attribute(14, b"\0\1\1\4\x0a\0\0\x09\0" + nlri("10.1.0.0/26"), flags=0x80)
     ),
     update(attribute(15, b"\0\1\1" + nlri("10.1.0.0/26"), flags=0x80)),
+    update(USUAL, b"\0\0\0\7" + nlri("10.1.0.0/26") + b"\0\0\0\x08" + nlri("10.1.0.0/26")),
+    update(
+        attribute(1, b"\0") + attribute(2, b"\2\1\0\0\xfd\xe9\1\1\0\0\xfd\xea") + NEXT_HOP + LOCAL_PREF,
+        nlri("10.1.0.0/26"),
+    ),
     message(3, b"\x06\x02\x05hello"),
     message(4, b""),
     message(5, b"\x00\x01\x00\x01"),
@@ -74,22 +82,24 @@ def mutated(random: Random) -> bytes:
     return bytes(data)
 
 
-def codec(*, peer_as: int, is_open: bool) -> Codec:
-    ends = Ends(ip_address("10.0.0.1"), ip_address("10.0.0.2"), 64512, peer_as, IPv4Address("10.0.0.1"))
+def codec(*, peer_as: int, is_open: bool, add_path: AddPath) -> Codec:
+    ends = Ends(
+        ip_address("10.0.0.1"), ip_address("10.0.0.2"), 64512, peer_as, IPv4Address("10.0.0.1"), add_path=add_path
+    )
     found = Codec(ends)
     if is_open:
-        as4 = capability(65, peer_as.to_bytes(4, "big"))
-        assert all(isinstance(each, Opened) for each in found.read(open_message(parameters=IPV4_UNICAST + as4)))
+        more = capability(65, peer_as.to_bytes(4, "big")) + capability(69, b"\0\1\1\3")
+        assert all(isinstance(each, Opened) for each in found.read(open_message(parameters=IPV4_UNICAST + more)))
     return found
 
 
 @settings(max_examples=250, deadline=None)
-@given(st.integers(min_value=0), st.sampled_from([64512, 65001]), st.booleans())
-def test_mutated_messages_end_in_a_verdict(seed: int, peer_as: int, is_open: bool) -> None:
+@given(st.integers(min_value=0), st.sampled_from([64512, 65001]), st.booleans(), st.sampled_from(AddPath))
+def test_mutated_messages_end_in_a_verdict(seed: int, peer_as: int, is_open: bool, add_path: AddPath) -> None:
     """40 messages an example."""
     random = Random(seed)
     for _ in range(40):
-        for each in codec(peer_as=peer_as, is_open=is_open).read(mutated(random)):
+        for each in codec(peer_as=peer_as, is_open=is_open, add_path=add_path).read(mutated(random)):
             if isinstance(each, Fault):
                 assert 1 <= each.code <= 7
 
