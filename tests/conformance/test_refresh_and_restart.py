@@ -202,6 +202,7 @@ def test_an_error_that_we_find_is_a_restart_too_where_both_said_so(router: Route
     wait_until(lambda: not router.best(GONE), within_s=3)
 
 
+@pytest.mark.long
 def test_a_hold_timer_that_fires_is_a_restart_too_where_both_said_so(router: Router) -> None:
     """RFC 8538, 4."""
     with established(router, RESTARTING, graceful(seconds=1, survives=True), hold=3) as peer:

@@ -57,7 +57,7 @@ each_of_them = pytest.mark.parametrize(
     "made",
     [
         pytest.param(made_bird, id="BIRD"),
-        pytest.param(made_frr, marks=is_here(frr.PROGRAM), id="FRR"),
+        pytest.param(made_frr, marks=(is_here(frr.PROGRAM), pytest.mark.long), id="FRR"),
         pytest.param(made_gobgp, marks=is_here(gobgp.PROGRAM), id="GoBGP"),
     ],
 )
