@@ -17,7 +17,8 @@ from flannel.lease import Subnets
 from flannel.rules import NO_SEGMENTS, Wanted, rules
 
 PATIENCE_S = 5.0
-TRIES = 3
+TRIES = 2
+"""A second apart; what comes after them comes too late for a start."""
 
 log = logging.getLogger("flannel")
 
@@ -63,7 +64,7 @@ class Masquerade:
             self._firewall.want(rules(*self._place, self._wanted, self._segments), self._modes)
 
     async def _until_settled(self) -> None:
-        """Or until waiting is of no use: there is no filter to choose, or it was refused several times."""
+        """Or until waiting is of no use: there is no filter to choose, or it has refused both tries."""
         before = self._firewall.counters.failures
         while not self._firewall.is_settled():
             failures = self._firewall.counters.failures - before
