@@ -27,6 +27,7 @@ BENCHES = (
     "flannel_traffic",
     "knb",
     "traffic",
+    "large_cluster",
     "real_cluster",
 )
 

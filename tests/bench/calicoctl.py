@@ -1,11 +1,14 @@
 """What a command of calicoctl costs: ``.venv/bin/python -m tests.bench.calicoctl`` prints one table, in half a minute.
 
-From the start of the process to its end, on the embedded datastore. Modules come compiled, as installed ones do.
+From the start of the process to its end, on the embedded datastore and, where they are installed, on etcd and a
+kube-apiserver with 3 nodes. Modules come compiled, as installed ones do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,14 +16,21 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from datastore.etcd import EtcdStore
+from datastore.kubernetes.groups import Group
 from datastore.plain import run
 from datastore.resource import Resource
 from datastore.sqlite import SqliteStore
 from datastore.store import Create
+from lab import apiserver
+from manifests.crds import definitions
+from tests.etcd_server import EtcdServer
+from tests.servers.kubernetes import KubeServer
 
 PROGRAM = "import sys; from calicoctl.command import main; sys.exit(main())"
 RUNS = 30
 MANY = 20_000
+NODES = 3
 
 FEW = ("version", "get nodes", "get ippools -o wide", "get ippools -o yaml", "get ippool small -o json")
 IPAM = ("ipam show", "ipam show --show-blocks", "ipam check")
@@ -45,6 +55,35 @@ def rows(folder: Path) -> Iterator[tuple[str, str]]:
     for output in ("wide", "yaml", "json"):
         line = f"get wep -A -o {output}"
         yield f"{line}, of {MANY:,}", f"{_timed(line, environ):.2f} s, {_resident_mib(line, environ):.0f} MiB"
+    for name, datastore in _servers():
+        elsewhere = {name: environ[name] for name in ("PATH", "PYTHONPYCACHEPREFIX")} | dict(datastore)
+        for line in ("get nodes", "ipam show"):
+            _timed(line, elsewhere)
+            yield f"{line}, on {name}", _spread([_timed(line, elsewhere) for _ in range(RUNS)])
+
+
+def _servers() -> Iterator[tuple[str, Mapping[str, str]]]:
+    """What makes the datastore each of them, one running at a time."""
+    if shutil.which("etcd"):
+        etcd = EtcdServer().start()
+        store = EtcdStore(etcd.settings)
+        asyncio.run(_make_nodes(store))
+        yield "etcd", {"ETCD_ENDPOINTS": str(etcd.endpoint)}
+        etcd.remove()
+    if not apiserver.missing():
+        server = KubeServer()
+        asyncio.run(server.install(definitions(Group.V1)))
+        for number in range(NODES):
+            body = {"metadata": {"name": f"node{number}"}}
+            asyncio.run(server.do("POST", "/api/v1/nodes", body))
+        yield "the Kubernetes API", server.server.environment(apiserver.ADMIN)
+        server.end()
+
+
+async def _make_nodes(store: EtcdStore) -> None:
+    for number in range(NODES):
+        await store.create(Resource("Node", f"node{number}", spec={"bgp": {"ipv4Address": f"10.0.0.{number + 1}/24"}}))
+    await store.close()
 
 
 def _fill(path: str) -> None:
