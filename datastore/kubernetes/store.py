@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from datastore.events import Event
 from datastore.kubernetes import nodes, objects, pods, policies, profiles
@@ -49,6 +49,8 @@ from datastore.store import (
     Update,
     Write,
 )
+
+T = TypeVar("T")
 
 PAGE = 500
 AT_ONCE = 20
@@ -236,14 +238,24 @@ class KubernetesStore:
             raise no_definition(f"of {' or '.join(group.value for group in Group)}")
         return self._group
 
-    async def _all(self, view: View, namespace: str, node: str) -> tuple[builtins.list[Resource | Unread | None], str]:
-        asked = Asked("list", view.resource, Key(view.kind, ""))
-        found, revision = await self._pages(view.path(namespace), asked, view.selector(node))
-        return [_read(view, each) for each in found if not objects.is_deleted(each)], revision
+    async def _all(self, view: View, namespace: str, node: str) -> tuple[builtins.list[Resource | Unread], str]:
+        """What stands: not what is being deleted."""
 
-    async def _pages(self, path: str, asked: Asked, selector: Mapping[str, str]) -> tuple[Sequence[Json], str]:
-        """All of a list and its revision. What expires between two pages is asked for again, whole."""
-        items: builtins.list[Json] = []
+        def standing(found: Json) -> Resource | Unread | None:
+            return None if objects.is_deleted(found) else _read(view, found)
+
+        asked = Asked("list", view.resource, Key(view.kind, ""))
+        found, revision = await self._pages(view.path(namespace), asked, view.selector(node), standing)
+        return [each for each in found if each is not None], revision
+
+    async def _pages(
+        self, path: str, asked: Asked, selector: Mapping[str, str], read: Callable[[Json], T]
+    ) -> tuple[Sequence[T], str]:
+        """All of a list and its revision. What expires between two pages is asked for again, whole.
+
+        Each page is read as it comes: a pod as the server has it takes ten times the place of what is kept of it.
+        """
+        items: builtins.list[T] = []
         query = {**selector, "limit": str(PAGE)}
         while True:
             try:
@@ -251,7 +263,7 @@ class KubernetesStore:
             except Compacted:
                 items, query = [], {**selector}
                 continue
-            items += page.get("items") or ()
+            items += map(read, page.get("items") or ())
             token = (page.get("metadata") or {}).get("continue")
             if not token:
                 return items, str(page["metadata"]["resourceVersion"])
@@ -270,8 +282,9 @@ class KubernetesStore:
         """In upstream's order: what is always there, of namespaces, of accounts."""
         items, revisions = [profiles.DEFAULT_ALLOW], []
         for resource, read in _PROFILES.values():
-            found, revision = await self._pages(f"/api/v1/{resource}", Asked("list", resource, Key("Profile", "")), {})
-            items += sorted(map(read, found), key=lambda item: item.name)
+            asked = Asked("list", resource, Key("Profile", ""))
+            found, revision = await self._pages(f"/api/v1/{resource}", asked, {}, read)
+            items += sorted(found, key=lambda item: item.name)
             revisions.append(revision)
         return Listing(tuple(items), "/".join(revisions))
 

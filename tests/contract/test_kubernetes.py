@@ -260,7 +260,7 @@ async def test_the_definitions_take_what_calico_wrote_and_drop_none_of_it(server
         ({"ipipMode": "Sometimes"}, 'Unsupported value: "Sometimes"'),
         (
             {"ipipMode": "Always", "vxlanMode": "Always"},
-            "spec: Forbidden: ipipMode and vxlanMode cannot both be enabled",
+            "Forbidden: ipipMode and vxlanMode cannot both be enabled",
         ),
         ({"blockSize": 33}, "blockSize must be between 20 and 32"),
         ({"cidr": "10.0.0.0"}, "spec.cidr"),
