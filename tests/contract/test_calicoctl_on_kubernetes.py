@@ -89,9 +89,9 @@ def test_a_node_of_kubernetes_is_not_deleted_and_nothing_of_it_is_touched(shell:
         ),
         (
             '{"ipipMode":"Off"}',
-            '[spec.ipipMode: Unsupported value: "Off": supported values: "Never", "Always", "CrossSubnet", <nil>: Invalid '
-            "value: null: some validation rules were not checked because the object was invalid; correct the existing "
-            "errors to complete validation]",
+            '[spec.ipipMode: Unsupported value: "Off": supported values: "Never", "Always", "CrossSubnet", <nil>: '
+            "Invalid value: null: some validation rules were not checked because the object was invalid; correct the "
+            "existing errors to complete validation]",
         ),
     ],
 )
