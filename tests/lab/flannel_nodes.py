@@ -231,7 +231,7 @@ class Flow:
         self._sender = source.where.udp_socket()
         self._sender.bind((source.pod, 0))
         self._target = target.pod
-        self._is_over = threading.Event()
+        self._is_over, self._is_sent = threading.Event(), threading.Event()
         self.sent = 0
         self._received: set[bytes] = set()
 
@@ -262,10 +262,13 @@ class Flow:
             due_s += 1 / self._per_s
             if (rest_s := due_s - time.monotonic()) > 0:
                 time.sleep(rest_s)  # the rate of the flow, not a wait for something
+        self._is_sent.set()
 
     def _receive(self) -> None:
-        try:
-            while True:
+        """To the end of the flow, and for as long as something still comes: a silence before says nothing."""
+        while True:
+            try:
                 self._received.add(self._receiver.recv(2048))
-        except TimeoutError:
-            return
+            except TimeoutError:
+                if self._is_sent.is_set():
+                    return
