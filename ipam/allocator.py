@@ -8,13 +8,11 @@ Source: Calico libcalico-go/lib/ipam/ipam.go (AutoAssign, AssignIP).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from itertools import compress
 
 from datastore import names
 from datastore.resources import IPAMBlock, IPPool, Use
@@ -159,9 +157,9 @@ class Allocator:
         for cidr in self._remembered(pools, facts):
             yield cidr, True
         owned = await self._own_blocks(pools, facts)
-        have_room = await asyncio.gather(*(self._has_room(cidr, facts) for cidr in owned))
-        for cidr in compress(owned, have_room):
-            yield cidr, True
+        for cidr in owned:
+            if await self._has_room(cidr, facts):
+                yield cidr, True
         for claimed in range(TRIES):
             if len(owned) + claimed >= limit:
                 queue.reasons.append(
