@@ -5,7 +5,7 @@
 
 It decides nothing: what changes is put into the view, and moments later the whole of what should be is worked out and
 handed to the speaker. Moments later, since changes come in bursts and a pass over a large cluster takes a while: after
-one that was not quick it rests for nine times as long as it took.
+one that was not quick it rests for nine times as long as it took, half a second at most.
 
 Until the datastore is in sync it speaks as the last process did (:mod:`bgp.remembered`). What was announced in this
 boot of the machine counts as confirmed until felix says otherwise. SIGTERM ends it with everything left as it is:
@@ -64,7 +64,7 @@ _SEVERITY = {
     "Fatal": logging.CRITICAL,
 }
 _QUICK_S = 0.002
-_REST_FACTOR = 9.0
+_REST_FACTOR, _LONGEST_REST_S = 9.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +331,7 @@ class Daemon:
         elif self._has_waited:
             self._speak_as_before()
         if (taken_s := self._stopwatch() - begun) > _QUICK_S:
-            self._rest_until = self._loop.time() + taken_s * _REST_FACTOR
+            self._rest_until = self._loop.time() + min(taken_s * _REST_FACTOR, _LONGEST_REST_S)
 
     def _speak(self) -> None:
         router_id = self._view.router_id(self._config.router_id)
