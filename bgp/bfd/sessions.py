@@ -84,7 +84,7 @@ class Sessions:
 
     def __init__(self, timing: Timing, outside: Outside, on_change: Callable[[Watched, Change | None], None]) -> None:
         self.counters: Counter[str] = Counter()
-        self._timing = timing
+        self._wished = self._timing = timing
         self._outside = outside
         self._on_change = on_change
         self._by_peer: dict[Address, Watched] = {}
@@ -98,6 +98,12 @@ class Sessions:
     def watch(self, wanted: Iterable[Watch], now: float, *, memories: Mapping[Watch, Memory] | None = None) -> None:
         """Exactly these from now on. One that is no longer wanted says so to its neighbour first."""
         by_peer = {each.peer: each for each in wanted}
+        timing = self._wished.shared_by(len(by_peer))
+        if timing != self._timing:
+            self._timing = timing
+            for watched in list(self._by_peer.values()):
+                watched.session.retime(timing, now)
+                self._serve(watched, now)
         for peer, watched in list(self._by_peer.items()):
             if by_peer.get(peer) != watched.watch:
                 self._shut(watched, now)

@@ -3,9 +3,11 @@
     CALICO_BFD_INTERVAL_MS   300   at least so long between two packets, both ways; 10 to 60000
     CALICO_BFD_MULTIPLIER    3     so many may be missing; 1 to 255
 
-The slower of two neighbours decides for each direction, so one slow machine may say more alone. A neighbour is down
-after interval times multiplier: 0.9 s, which leaves the rest of a second to take its routes out of the kernel. Machines
-whose hypervisor stops them for long, or with much slower clocks of their own, want 1000 and 3.
+More than 100 sessions share what 100 may send (:meth:`bgp.bfd.session.Timing.shared_by`): 500 have 1.5 s between two
+packets, and a neighbour is down after 4.5 s. The slower of two neighbours decides for each direction, so one slow
+machine may say more alone. A neighbour is down after interval times multiplier: 0.9 s, which leaves the rest of a
+second to take its routes out of the kernel. Machines whose hypervisor stops them for long, or with much slower clocks
+of their own, want 1000 and 3.
 """
 
 from __future__ import annotations

@@ -198,3 +198,29 @@ def test_a_line_that_makes_no_sense_is_malformed() -> None:
         except Malformed:
             continue
         raise AssertionError(line)
+
+
+def peers(count: int) -> list[Watch]:
+    return [Watch(ip_address(f"10.1.{n // 250}.{n % 250 + 1}")) for n in range(count)]
+
+
+def test_more_than_100_sessions_share_what_100_may_send_and_are_as_quick_again_when_they_are_fewer() -> None:
+    _, sessions = a_world(A, *peers(99))
+    say(sessions, State.DOWN, yours=0)
+    say(sessions, State.INIT, yours=1)
+    assert interval_ms(sessions) == 300
+    sessions.watch((A, *peers(499)), 101.0)
+    for is_final in (True, False, True):  # the poll that came with Up is over, the next begins, and is answered
+        answer_poll(sessions, is_final=is_final)
+    assert interval_ms(sessions) == 1500
+    sessions.watch((A, *peers(9)), 102.0)
+    assert interval_ms(sessions) == 300
+
+
+def answer_poll(sessions: Sessions, *, is_final: bool) -> None:
+    packet = Control(State.UP, 77, 1, 3, 300_000, 300_000, final=is_final)
+    sessions.receive(encode(packet), source="10.0.0.2", ttl=255, now=101.1)
+
+
+def interval_ms(sessions: Sessions) -> int:
+    return next(each.interval_ms for each in sessions.statuses() if each.peer == A.peer)
