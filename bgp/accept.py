@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes, members
+from bgp.neighbour import Kind, Neighbour
 from bgp.ownership import Ownership
 
 Address = IPv4Address | IPv6Address

@@ -35,7 +35,7 @@ from bgp.bfd_link import BfdLink
 from bgp.export import NOTHING, Exports
 from bgp.felix_link import FelixLink
 from bgp.learned import SOCKET_PATH, InSync, Network
-from bgp.mesh import ListenAt, Mesh
+from bgp.neighbour import ListenAt, Mesh
 from bgp.node_reports import NodeReports
 from bgp.recovery import RESTART_TIME_S
 from bgp.remembered import FileMemory, Memory, Remembered

@@ -16,8 +16,8 @@ from bgp.bfd.watch import SessionStatus
 from bgp.control import Commands
 from bgp.export import Announcement
 from bgp.learned import Network
-from bgp.mesh import Unbuilt
 from bgp.message import Attributes, Community, Numbered, Place, dst_of
+from bgp.neighbour import Unbuilt
 from bgp.peering import Peering
 from bgp.session import State
 from bgp.speaker import Speaker

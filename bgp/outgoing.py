@@ -16,8 +16,8 @@ from types import MappingProxyType
 from weakref import WeakValueDictionary
 
 from bgp.export import NOTHING, Announcement, Exports, Told
-from bgp.mesh import Neighbour
 from bgp.message import Numbered, Place
+from bgp.neighbour import Neighbour
 from bgp.passing import Audience, Others, Policy, Winner, Winners, audience_of, of_our_own, passed_on
 
 Network = IPv4Network | IPv6Network

@@ -23,8 +23,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from bgp.export import Announcement
 from bgp.filters import POD_DEVICE, Circumstances, Filter, Verdict, screen
-from bgp.mesh import Neighbour, NextHopMode
 from bgp.message import NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED, Attributes, Community
+from bgp.neighbour import Neighbour, NextHopMode
 
 Network = IPv4Network | IPv6Network
 Marks = tuple[tuple[Network, tuple[Community, ...]], ...]

@@ -29,8 +29,8 @@ from typing import Any, Protocol
 from bgp.connection import Connection
 from bgp.export import Told
 from bgp.guard import Guard
-from bgp.mesh import Neighbour
 from bgp.message import Cause, EndOfRib, Learned, Opened, Refresh, Refreshing, Trouble
+from bgp.neighbour import Neighbour
 from bgp.rib import FOREVER, Rib
 from bgp.session import CONNECT_RETRY_S, ERROR_WAIT_S, State, Step, keeps_own_dial
 from bgp.stream import Stream

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from bgp.export import NOTHING, Announcement, Exports
 from bgp.filters import from_text
-from bgp.mesh import DEFAULT_PORT, AddPath, Kind, Neighbour, NextHopMode
+from bgp.neighbour import DEFAULT_PORT, AddPath, Kind, Neighbour, NextHopMode
 from bgp.passing import CLOSED, Policy
 
 log = logging.getLogger(__name__)

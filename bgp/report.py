@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bgp.learned import Network
-from bgp.mesh import Mesh
+from bgp.neighbour import Mesh
 from bgp.peering import Peering
 from bgp.speaker import Speaker
 from bgp.status import PathStatus, PeerStatus, SpeakerStatus

@@ -26,8 +26,8 @@ from bgp.accept import Own, Refusal, refusal
 from bgp.best import MOST_NEXT_HOPS, Candidate, equally_good, next_hops
 from bgp.filters import Circumstances, Verdict, screen
 from bgp.learned import Delta, LearnedRoute
-from bgp.mesh import Neighbour
 from bgp.message import Attributes, Learned, Numbered, Place, dst_of
+from bgp.neighbour import Neighbour
 from bgp.ownership import Ownership
 from bgp.passing import Winner
 from bgp.prefixes import Prefixes

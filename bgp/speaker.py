@@ -32,7 +32,7 @@ from bgp.bfd.watch import SessionStatus, Watch
 from bgp.export import NOTHING, Exports, Told
 from bgp.learned import Delta
 from bgp.learned import Network as IPNetwork
-from bgp.mesh import AddPath, ListenAt, Neighbour
+from bgp.neighbour import AddPath, ListenAt, Neighbour
 from bgp.outgoing import Outgoing
 from bgp.ownership import Ownership
 from bgp.passing import CLOSED, Policy

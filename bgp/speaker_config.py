@@ -25,22 +25,9 @@ from bgp.best import MOST_NEXT_HOPS
 from bgp.export import Announcement, Exports
 from bgp.filters import Filter, Unreadable, community
 from bgp.filters import read as read_filter
-from bgp.mesh import (
-    BFD_IF_CONNECTED,
-    DEFAULT_PORT,
-    DEFAULT_RESTART_TIME_S,
-    LONGEST_PASSWORD_BYTES,
-    LONGEST_RESTART_TIME_S,
-    AddPath,
-    Kind,
-    ListenAt,
-    Neighbour,
-    NextHopMode,
-    name_of,
-    seconds_of,
-    split_port,
-)
+from bgp.mesh import BFD_IF_CONNECTED, LONGEST_PASSWORD_BYTES, LONGEST_RESTART_TIME_S, name_of, seconds_of, split_port
 from bgp.message import Community, Origin
+from bgp.neighbour import DEFAULT_PORT, DEFAULT_RESTART_TIME_S, AddPath, Kind, ListenAt, Neighbour, NextHopMode
 from bgp.passing import CLOSED, Policy
 from bgp.section import BadConfig, Section
 from bgp.session import HOLD_TIME_S

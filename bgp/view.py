@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from bgp.export import NORMAL_PRIORITY, Announcement, Exports, exports, own_blocks
 from bgp.filters import Filter, Unreadable, community, read
-from bgp.mesh import DEFAULT_PORT, Cluster, ListenAt, Mesh, Secrets, cluster_id_of, mesh
+from bgp.mesh import Cluster, Secrets, cluster_id_of, mesh
 from bgp.message import Community
+from bgp.neighbour import DEFAULT_PORT, ListenAt, Mesh
 from bgp.ownership import Ownership, ownership
 from bgp.passing import Marks, Policy
 from bgp.services import EndpointSlice, Ranges, Service, announced, ranges

@@ -20,8 +20,9 @@ from typing import Any
 from bgp.accept import Own, refusal
 from bgp.export import exports
 from bgp.learned import InSync, LearnedRoute, Snapshot
-from bgp.mesh import Cluster, Neighbour, mesh
+from bgp.mesh import Cluster, mesh
 from bgp.message import Attributes
+from bgp.neighbour import Neighbour
 from bgp.ownership import ownership
 from bgp.passing import Audience, Policy, of_our_own
 from datastore.codec import decode

@@ -30,7 +30,7 @@ from bgp.bfd_link import BfdLink
 from bgp.control import Commands, Request
 from bgp.export import Announcement, Exports
 from bgp.learned import Delta, Network
-from bgp.mesh import Mesh
+from bgp.neighbour import Mesh
 from bgp.ownership import Ownership
 from bgp.remembered import this_boot
 from bgp.report import report

@@ -11,7 +11,8 @@ from typing import Any
 
 from bgp.export import Announcement, Exports
 from bgp.learned import Delta, LearnedRoute, Network
-from bgp.mesh import Kind, ListenAt, Neighbour, dials, name_of
+from bgp.mesh import dials, name_of
+from bgp.neighbour import Kind, ListenAt, Neighbour
 from bgp.ownership import Ownership
 from bgp.passing import CLOSED, Policy
 from bgp.prefixes import Prefixes

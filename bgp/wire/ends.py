@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from bgp.mesh import AddPath
 from bgp.message import Address
+from bgp.neighbour import AddPath
 from bgp.session import HOLD_TIME_S
 
 

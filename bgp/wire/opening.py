@@ -20,8 +20,8 @@ from exabgp.bgp.message.open.version import Version
 from exabgp.bgp.neighbor import Neighbor
 from exabgp.protocol.ip import IP
 
-from bgp.mesh import AddPath
 from bgp.message import Fault, Graceful
+from bgp.neighbour import AddPath
 from bgp.session import Event
 from bgp.wire.ends import Ends
 from bgp.wire.families import FAMILIES

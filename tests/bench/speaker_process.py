@@ -18,7 +18,8 @@ from typing import Any
 
 from bgp.export import Announcement
 from bgp.learned import Delta
-from bgp.mesh import Kind, ListenAt, Neighbour, name_of
+from bgp.mesh import name_of
+from bgp.neighbour import Kind, ListenAt, Neighbour
 from bgp.passing import CLOSED, Policy
 from bgp.speaker import Speaker, Wanted
 from bgp.transport import TcpNetwork

@@ -13,7 +13,8 @@ from typing import Any
 
 from bgp.export import Announcement
 from bgp.learned import Delta, LearnedRoute, Network
-from bgp.mesh import Kind, ListenAt, Neighbour, name_of
+from bgp.mesh import name_of
+from bgp.neighbour import Kind, ListenAt, Neighbour
 from bgp.passing import CLOSED, Policy
 from bgp.peering import Peering
 from bgp.speaker import FIRST_LIFE, PastLife, Speaker, Wanted

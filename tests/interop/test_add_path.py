@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bgp.mesh import AddPath
 from bgp.message import Numbered
+from bgp.neighbour import AddPath
 from bgp.passing import Policy
 from tests.interop import bird, frr, gobgp
 from tests.interop.bird import Bird

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bgp.filters import read
-from bgp.mesh import Neighbour
+from bgp.neighbour import Neighbour
 from bgp.passing import Policy
 from tests.interop import frr, gobgp
 from tests.interop.bird import PROGRAM as BIRD

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bgp.mesh import Neighbour
+from bgp.neighbour import Neighbour
 from tests.interop.bird import PROGRAM, Bird
 from tests.interop.far_side import FarSide, far_side
 from tests.interop.our_side import OurSide, neighbour, until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgp.filters import read
-from bgp.mesh import NextHopMode
+from bgp.neighbour import NextHopMode
 from bgp.passing import Policy
 from tests.interop.bird import PROGRAM, Bird
 from tests.interop.far_side import FarSide, far_side

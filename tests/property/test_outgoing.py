@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgp.export import NOTHING, Announcement, Told
-from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes, Numbered, Place, dst_of
+from bgp.neighbour import Kind, Neighbour
 from bgp.outgoing import TRIM_AT, Difference, Outgoing, Table, TableFor, difference
 from bgp.passing import CLOSED, Policy, Winner
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bgp.accept import Own, refusal
 from bgp.best import Candidate, equally_good, next_hops
 from bgp.learned import LearnedRoute, Network
-from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes, Learned, Numbered, Origin, Place
+from bgp.neighbour import Kind, Neighbour
 from bgp.ownership import Ownership, ownership
 from bgp.rib import FOREVER, Rib
 from tests.unit.bgp.cluster import affinity, block, node

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgp.attributes_check import Facts, judge
-from bgp.mesh import AddPath
 from bgp.message import Fault, Opened
+from bgp.neighbour import AddPath
 from bgp.wire import Codec, Ends
 from tests.unit.bgp.bgp_bytes import (
     FOUR_OCTET,

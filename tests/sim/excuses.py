@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Collection
 from itertools import combinations
 
-from bgp.mesh import DEFAULT_RESTART_TIME_S
+from bgp.neighbour import DEFAULT_RESTART_TIME_S
 from tests.memory_network import MemoryNetwork
 from tests.sim.node import SimNode
 

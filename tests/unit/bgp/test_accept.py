@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, ip_address, ip_network
 import pytest
 
 from bgp.accept import Own, Refusal, refusal
-from bgp.mesh import Kind, Neighbour
 from bgp.message import AsPath, Attributes
+from bgp.neighbour import Kind, Neighbour
 from bgp.ownership import ownership
 from tests.unit.bgp.cluster import affinity, block, node
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bgp.filters import read
-from bgp.mesh import AddPath, Kind, Neighbour, NextHopMode, name_of
+from bgp.mesh import name_of
+from bgp.neighbour import AddPath, Kind, Neighbour, NextHopMode
 from tests.speakers import Station, World, all_established, until
 from tests.virtual_time import virtually
 

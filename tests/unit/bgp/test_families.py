@@ -7,7 +7,7 @@ import struct
 from dataclasses import replace
 from ipaddress import ip_address
 
-from bgp.mesh import Neighbour
+from bgp.neighbour import Neighbour
 from tests.speakers import RawPeer, Station, World, all_established, explicit_neighbour, raw_session, until
 from tests.unit.bgp.bgp_bytes import (
     EMPTY_PATH,

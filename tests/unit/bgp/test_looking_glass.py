@@ -12,7 +12,7 @@ import pytest
 
 from bgp import control, looking_glass, metrics, metrics_server
 from bgp.control_client import Refused, Unanswered, ask
-from bgp.mesh import Unbuilt
+from bgp.neighbour import Unbuilt
 from tests.speakers import Station, World, explicit_neighbour, raw_session
 from tests.unit.bgp.bgp_bytes import LOCAL_PREF, NEXT_HOP, ORIGIN, attribute, nlri, path, update
 from tests.virtual_time import virtually

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bgp.filters import Unreadable, read
-from bgp.mesh import Cluster, Mesh, Neighbour, NextHopMode, Secrets, dials, mesh, split_port
+from bgp.mesh import Cluster, Secrets, dials, mesh, split_port
+from bgp.neighbour import Mesh, Neighbour, NextHopMode
 from datastore.resources import BGPConfiguration, BGPPeer, Node
 from tests.unit.bgp.cluster import configuration, node, peer
 

@@ -8,8 +8,8 @@ import pytest
 
 from bgp.export import Announcement
 from bgp.filters import read
-from bgp.mesh import Kind, Neighbour, NextHopMode
 from bgp.message import NO_ADVERTISE, NO_EXPORT, Attributes, Carried, Origin
+from bgp.neighbour import Kind, Neighbour, NextHopMode
 from bgp.passing import Policy, Winner, audience_of, of_our_own, passed_on
 
 CLUSTER = IPv4Address("1.0.0.1")

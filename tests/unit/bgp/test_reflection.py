@@ -5,7 +5,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from bgp.filters import read
-from bgp.mesh import Kind, Neighbour, name_of
+from bgp.mesh import name_of
+from bgp.neighbour import Kind, Neighbour
 from bgp.passing import Policy
 from bgp.recovery import RESTART_TIME_S
 from bgp.speaker import DEFERRAL_S, PastLife

@@ -9,7 +9,7 @@ import pytest
 
 from bgp.export import Announcement
 from bgp.filters import read
-from bgp.mesh import AddPath, Kind, Neighbour, NextHopMode
+from bgp.neighbour import AddPath, Kind, Neighbour, NextHopMode
 from bgp.passing import CLOSED, Policy
 from bgp.remembered import Remembered, load, save, this_boot
 

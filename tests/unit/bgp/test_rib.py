@@ -4,8 +4,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from bgp.learned import Delta
-from bgp.mesh import Kind, Neighbour
 from bgp.message import Attributes, Learned, Numbered
+from bgp.neighbour import Kind, Neighbour
 from bgp.ownership import Ownership, ownership
 from bgp.rib import FOREVER, Rib
 from tests.unit.bgp.cluster import affinity, block, node

@@ -507,7 +507,7 @@ async def test_a_node_that_announces_what_is_not_its_own_changes_no_route() -> N
 
 
 def wanted_with(station: Station, exports: Any) -> Any:
-    from bgp.mesh import ListenAt
+    from bgp.neighbour import ListenAt
     from bgp.speaker import Wanted
 
     return Wanted(station.address, station.neighbours, exports, True, True, ListenAt(179))

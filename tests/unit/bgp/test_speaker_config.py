@@ -10,8 +10,8 @@ import pytest
 
 from bgp.export import Announcement
 from bgp.filters import Circumstances, Filter, Verdict, screen
-from bgp.mesh import AddPath, NextHopMode
 from bgp.message import Attributes
+from bgp.neighbour import AddPath, NextHopMode
 from bgp.section import BadConfig
 from bgp.speaker_config import SpeakerConfig, read
 
