@@ -100,7 +100,11 @@ def _place(reach: Reach, atlas: Atlas) -> _Placed:
 
 
 def _devices_up(view: View) -> dict[str, Why]:
-    return {one.device: Why(f"pod {local.pod_name(one)}") for one in local.endpoints(view)}
+    """Whoever makes a device raises it when it is prepared: one that is up too early asks for its IPv6 address for a
+    second and more, and answers no pod until then.
+    """
+    finished = (one for one in local.endpoints(view) if one.device not in view.unfinished)
+    return {one.device: Why(f"pod {local.pod_name(one)}") for one in finished}
 
 
 def _sysctls(view: View, tunnels: Iterable[str]) -> Iterator[tuple[str, tuple[str, Why]]]:

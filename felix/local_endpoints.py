@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from datastore.resource import Key
 from datastore.resources import WorkloadEndpoint
@@ -19,6 +20,16 @@ PATIENCE_S = 5.0
 class LocalEndpoints:
     def __init__(self, dataplane: Dataplane) -> None:
         self._dataplane = dataplane
+
+    @contextmanager
+    def being_made(self, device: str) -> Iterator[None]:
+        unfinished = self._dataplane.view.unfinished
+        unfinished.add(device)
+        try:
+            yield
+        finally:
+            unfinished.discard(device)
+            self._dataplane.changed()
 
     def put(self, endpoint: WorkloadEndpoint) -> None:
         if self._dataplane.view.put(endpoint):

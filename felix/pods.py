@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Protocol
@@ -78,6 +78,10 @@ class Flows(Protocol):
 
 class LocalEndpoints(Protocol):
     """felix's own view of this node's endpoints, told at once instead of by the watch."""
+
+    def being_made(self, device: str) -> AbstractContextManager[None]:
+        """Meanwhile nobody else raises it, although its endpoint may be heard of already."""
+        ...
 
     def put(self, endpoint: WorkloadEndpoint) -> None: ...
 
@@ -182,12 +186,13 @@ class Pods:
         plan = self._plan(request, assigned)
         undo.push_async_callback(self._veths.remove, plan.host_device)
         document = endpoints.document_of(request, self._around.node, plan)
-        endpoint, made, begun = await asyncio.gather(
-            self._write_endpoint(request.workload, document, known),
-            self._veths.make(netns, plan),
-            self._begin_flows(assigned),
-            return_exceptions=True,
-        )
+        with self._local.being_made(plan.host_device):
+            endpoint, made, begun = await asyncio.gather(
+                self._write_endpoint(request.workload, document, known),
+                self._veths.make(netns, plan),
+                self._begin_flows(assigned),
+                return_exceptions=True,
+            )
         if isinstance(endpoint, BaseException):
             raise endpoint
         undo.push_async_callback(self._forget, endpoint)

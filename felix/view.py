@@ -31,7 +31,8 @@ _ON_THE_MAP = {"IPPool", "Node", "FelixConfiguration"}
 
 class View:
     """``node`` is this node's name, ``environ`` what overrides settings. ``map_version`` grows when that changes in
-    which every destination is looked up: pools, nodes, tunnels, settings, surroundings.
+    which every destination is looked up: pools, nodes, tunnels, settings, surroundings. ``unfinished``: pods' devices
+    that are being made at this moment.
     """
 
     def __init__(self, node: str, environ: Mapping[str, str] | None = None) -> None:
@@ -44,6 +45,7 @@ class View:
         self._listed: set[str] = set()
         self._announced = Announced()
         self.held: Held = {}
+        self.unfinished: set[str] = set()
 
     # What is known.
 

@@ -94,8 +94,7 @@ def test_our_death_is_noticed_by_bird_and_our_return_too(ours: Bfd, bird: BirdBf
     for peer in PEERS:
         ours.until_up(peer)
     ours.kill()
-    time.sleep(1.5)  # so that BIRD may notice
-    assert bird.state_of("10.0.0.1").startswith("Down")
+    eventually(lambda: bird.state_of("10.0.0.1").startswith("Down"))
     ours.start()
     eventually(lambda: bird.state_of("10.0.0.1") == "Up 0.300 0.900")
 

@@ -81,7 +81,7 @@ def test_a_node_object_that_is_deleted_and_made_again_has_traffic_within_5_s(lab
         lab.eventually(lambda: lab.ping(*A, b, patience_s=0.2), what="the pods reach each other again", patience_s=5)
         with lab.pods(("node2", "new")) as (new,):
             lab.eventually(lambda: lab.ping(*A, new), what="a new pod there is reached")
-    assert "found 0 problems" in calicoctl(lab, "ipam", "check")
+    lab.eventually(lambda: "found 0 problems" in calicoctl(lab, "ipam", "check"), what="nothing has leaked")
 
 
 def _device(lab: Testbed, pod: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from datastore.resource import Key
@@ -65,6 +66,9 @@ class ModelLocal:
 
     endpoints: dict[Key, WorkloadEndpoint] = field(default_factory=dict)
     in_the_way: str = ""
+
+    def being_made(self, device: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def put(self, endpoint: WorkloadEndpoint) -> None:
         self.endpoints[endpoint.resource.key] = endpoint

@@ -140,6 +140,15 @@ def test_a_pods_device_must_be_up_and_has_upstreams_sysctls() -> None:
     }
 
 
+def test_a_device_that_is_being_made_is_raised_by_nobody_else() -> None:
+    """Its endpoint may be heard of before it is prepared."""
+    view = view_of(pod("node1", "web", "10.244.166.128/32", device="cali1"))
+    view.unfinished.add("cali1")
+    assert desire(view).devices_up == {}
+    view.unfinished.discard("cali1")
+    assert list(desire(view).devices_up) == ["cali1"]
+
+
 def test_two_equal_next_hops_make_one_route_with_two_ways() -> None:
     told = (learned("172.16.0.0/12", "192.168.50.253", "192.168.50.254", "192.168.51.9"),)
     ((route, _),) = desire(view_of(told=told)).routes.values()
