@@ -105,14 +105,30 @@ async def _release(records: Records, owned: BlockAffinity) -> None:
 async def _delete_node(store: Store, key: Key, wall_ns: WallNs, revision: str) -> None:
     """Also where the Node itself is gone already: then what is left of it, and Missing at the end.
 
-    In Kubernetes nodes are not deleted here, and nothing of theirs is touched; the words are upstream's.
+    Nodes of Kubernetes are not deleted here, and of one that is there nothing is touched; the words are upstream's.
     """
+    if not (isinstance(store, ApiServer) and key.kind in store.views):
+        await _leave_nothing_of(store, key, wall_ns)
+        await store.delete(key, revision=revision)
+        return
+    if not await _is_there(store, key):
+        await _leave_nothing_of(store, key, wall_ns)
+    why = "malformed WorkloadEndpoint name - unable to determine Pod name"
+    raise Missing(Key("WorkloadEndpoint", f"{key.name}-*"), why)
+
+
+async def _is_there(store: Store, key: Key) -> bool:
+    try:
+        await store.get(key)
+    except Missing:
+        return False
+    return True
+
+
+async def _leave_nothing_of(store: Store, key: Key, wall_ns: WallNs) -> None:
     from ipam.records import Records
 
     name = key.name
-    if isinstance(store, ApiServer) and key.kind in store.views:
-        why = "malformed WorkloadEndpoint name - unable to determine Pod name"
-        raise Missing(Key("WorkloadEndpoint", f"{name}-*"), why)
     endpoints = (await store.list("WorkloadEndpoint", node=name)).items
     texts = [text for endpoint in endpoints for text in endpoint.spec.get("ipNetworks", ())]
     await _give_back(store, [*texts, *await _tunnel_addresses(store, key)], wall_ns)
@@ -127,7 +143,6 @@ async def _delete_node(store: Store, key: Key, wall_ns: WallNs, revision: str) -
                 await _delete_if_there(store, item.key)
     for kind in ("FelixConfiguration", "BGPConfiguration"):
         await _delete_if_there(store, Key(kind, f"node.{name}"))
-    await store.delete(key, revision=revision)
 
 
 async def _delete_if_there(store: Store, key: Key) -> None:

@@ -263,7 +263,7 @@ def test_busy_processes_beside_it_make_no_session_flap(ours: Bfd, bird: BirdBfd,
     for each in busy:
         each.start()
     try:
-        assert ours.changes_of("10.0.0.2", for_s=for_s) == []
+        assert [each for each in ours.changes_of("10.0.0.2", for_s=for_s) if not each.is_up] == []
     finally:
         for each in busy:
             each.kill()
